@@ -1,0 +1,98 @@
+"""The FastStream application of an engine: its query handlers, their middlewares, its lifespan."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from faststream import FastStream
+from faststream.nats import NatsBroker
+from faststream.specification import AsyncAPI
+
+from memfold.errors import MemfoldError
+from memfold_consumers.queries import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from faststream.nats import NatsMessage
+    from nats.aio.msg import Msg
+
+    from memfold_consumers.settings import EngineSettings
+
+    Answer = Callable[[str, str, bytes], Awaitable[bytes]]
+
+WORKERS: Final = 64
+"""Requests of one operation answered at once: one that waits must not hold up the others."""
+
+
+class ExtraMissing(MemfoldError):
+    """A setting asks for a part of memfold that is not installed."""
+
+    code = "extra_missing"
+
+
+async def _raw(message: NatsMessage) -> Msg:
+    """Hand the message through undecoded; a synchronous decoder would run in a thread pool."""
+    return message.raw_message
+
+
+def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroker:
+    """Return a broker with one subscriber per query operation, all engines in one queue group."""
+    broker = NatsBroker(
+        url,
+        middlewares=_middlewares(settings),
+        apply_types=False,
+        logger=None,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0,
+        name=f"memfold-engine-{settings.namespace}",
+    )
+    for operation, (model, _) in OPERATIONS.items():
+        _subscribe(broker, settings.namespace, operation, answer, model.__doc__ or "")
+    return broker
+
+
+def _subscribe(
+    broker: NatsBroker, namespace: str, operation: str, answer: Answer, description: str
+) -> None:
+    @broker.subscriber(
+        f"{namespace}.query.{operation}.*",
+        queue=f"{namespace}-engines",
+        decoder=_raw,
+        max_workers=WORKERS,
+        title=f"query.{operation}",
+        description=description,
+    )
+    async def handle(message: Msg) -> bytes:
+        return await answer(operation, message.subject.rsplit(".", 1)[-1], message.data)
+
+
+def make_app(
+    broker: NatsBroker, lifespan: Callable[..., AbstractAsyncContextManager[None]]
+) -> FastStream:
+    """Return the application; its lifespan opens the store and runs the fold loop."""
+    import memfold  # only its version
+
+    specification = AsyncAPI(title="memfold", version=version("memfold"), schema_version="3.0.0")
+    return FastStream(broker, lifespan=lifespan, logger=None, specification=specification)
+
+
+def _middlewares(settings: EngineSettings) -> Sequence[Any]:
+    found: list[Any] = []
+    try:
+        if settings.metrics_port:
+            from faststream.nats.prometheus import NatsPrometheusMiddleware
+            from prometheus_client import REGISTRY, start_http_server
+
+            start_http_server(settings.metrics_port, addr="127.0.0.1")
+            found.append(NatsPrometheusMiddleware(registry=REGISTRY, app_name="memfold"))
+        if settings.telemetry:
+            from faststream.nats.opentelemetry import NatsTelemetryMiddleware
+
+            found.append(NatsTelemetryMiddleware())
+    except ImportError as error:
+        message = f"install memfold[metrics] or memfold[telemetry] for this setting ({error.name})"
+        raise ExtraMissing(message) from error
+    return found

@@ -1,0 +1,209 @@
+"""One engine: composition root of store, fold loop and query handlers, and their order of life.
+
+The caller holds the data directory's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+
+from memfold.errors import BrokerUnavailable
+from memfold.jetstream import JetStreamError, api
+from memfold.streams import ensure_streams
+from memfold.subjects import check_namespace
+from memfold_consumers.app import make_app, make_broker
+from memfold_consumers.checkpoint import Checkpoint
+from memfold_consumers.fold_loop import FoldLoop
+from memfold_consumers.nats_probe import server_name
+from memfold_consumers.queries import Queries
+from memfold_consumers.settings import EngineSettings
+from memfold_consumers.versions import versions
+from memfold_projections.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CONNECT_S: Final = 10
+RECONNECT_WAIT_S: Final = 0.2
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_engine(
+    *,
+    url: str,
+    data: Path,
+    namespace: str,
+    stop: asyncio.Event,
+    on_ready: Callable[[], None],
+    settings: EngineSettings | None = None,
+) -> None:
+    """Run an engine until ``stop`` is set; ``on_ready`` is called once it answers queries.
+
+    Raises:
+        BrokerUnavailable: no NATS server at ``url``.
+        UnsafeStream: the streams' settings would lose history.
+        StorageError: the log or the projection cannot be used.
+    """
+    settings = settings or EngineSettings(data=data, namespace=check_namespace(namespace))
+    engine = Engine(settings, url)
+    broker = make_broker(settings, url, engine.answer)
+    app = make_app(broker, engine.lifespan)
+    async with app.lifespan_context():
+        await app.start()
+        on_ready()
+        _log.info("engine_started", namespace=namespace, checkpoint=engine.checkpoint.sequence)
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({stopping, engine.folding}, return_when=asyncio.FIRST_COMPLETED)
+            if engine.folding.done() and engine.checkpoint.halted is None:
+                engine.folding.result()
+            # A halted engine stays, so that status and logs can say why until someone acts.
+            await stopping
+        finally:
+            stopping.cancel()
+            await app.stop()
+
+
+class Engine:
+    """The parts of one running engine."""
+
+    def __init__(self, settings: EngineSettings, url: str) -> None:
+        self._settings = settings
+        self._url = url
+        self.checkpoint = Checkpoint()
+        self.folding: asyncio.Task[None]
+        self._loop: FoldLoop
+        self._queries: Queries
+        self._connection: Client
+
+    async def answer(self, operation: str, token: str, payload: bytes) -> bytes:
+        """Answer one query."""
+        return await self._queries.answer(operation, token, payload)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        """Connect, ensure the streams, open the store, fold in the background; undo in reverse."""
+        settings = self._settings
+        writer = ThreadPoolExecutor(1, thread_name_prefix="memfold-writer")
+        running = asyncio.get_running_loop()
+        self._connection = await self._connect()
+        try:
+            await ensure_streams(
+                self._connection,
+                settings.namespace,
+                replicas=settings.replicas,
+                duplicate_window_s=settings.duplicate_window_s,
+            )
+            store = await running.run_in_executor(
+                writer, lambda: Store(settings.data, settings.namespace, progress=_progress)
+            )
+            try:
+                self.checkpoint.advance(store.sequence)
+                self._loop = FoldLoop(
+                    connection=self._connection,
+                    stream=settings.namespace,
+                    store=store,
+                    writer=writer,
+                    checkpoint=self.checkpoint,
+                    align_s=settings.align_s,
+                )
+                self._queries = Queries(
+                    store,
+                    self.checkpoint,
+                    settings.namespace,
+                    stream_sequence=lambda: self._loop.stream_sequence,
+                    status=self._status,
+                )
+                self.folding = asyncio.create_task(self._loop.run())
+                await _first({self.folding, asyncio.create_task(self._loop.aligned.wait())})
+                yield
+                self.folding.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self.folding
+            finally:
+                await running.run_in_executor(writer, store.close)
+        finally:
+            await self._connection.close()
+            writer.shutdown()
+
+    async def _connect(self) -> Client:
+        async def reconnected() -> None:
+            _log.info("broker_reconnected")
+            self._loop.reconnected()
+
+        async def failed(error: Exception) -> None:
+            _log.warning("broker_error", reason=f"{type(error).__name__}: {error}")
+
+        client = Client()
+        options: dict[str, Any] = {
+            "name": f"memfold-fold-{self._settings.namespace}",
+            "connect_timeout": CONNECT_S,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": RECONNECT_WAIT_S,
+            "reconnected_cb": reconnected,
+            "error_cb": failed,
+        }
+        try:
+            await client.connect(self._url, **options)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            message = f"no NATS server answers at {self._url}"
+            raise BrokerUnavailable(message, detail=str(error)) from error
+        return client
+
+    async def _status(self) -> dict[str, Any]:
+        """Return the parts of ``status`` that come from the broker and the loop."""
+        namespace = self._settings.namespace
+        halted = self.checkpoint.halted
+        status: dict[str, Any] = {
+            "namespace": namespace,
+            "state": "halted" if halted is not None else "folding",
+            "error": None if halted is None else {"code": halted.code, "message": halted.message},
+            "retrying": self._loop.error if halted is None else None,
+            "stream": None,
+            "versions": versions(_server(self._connection, "version")),
+        }
+        try:
+            info = await api(self._connection, f"STREAM.INFO.{namespace}")
+        except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:
+            status["retrying"] = status["retrying"] or f"stream info: {type(error).__name__}"
+            return status
+        state, config = info["state"], info["config"]
+        self._loop.stream_sequence = max(self._loop.stream_sequence, state["last_seq"])
+        own = _server(self._connection, "server_name") == server_name(self._settings.data)
+        status["stream"] = {
+            "name": namespace,
+            "messages": state["messages"],
+            "bytes": state["bytes"],
+            "first_sequence": state["first_seq"],
+            "last_sequence": state["last_seq"],
+            "replicas": config["num_replicas"],
+            "sync": "always" if own else "unknown",
+        }
+        return status
+
+
+def _server(connection: Client, field: str) -> str:
+    # nats-py has no accessor for what the server said of itself.
+    info: dict[str, Any] = getattr(connection, "_server_info", {})
+    return str(info.get(field, ""))
+
+
+def _progress(folded: int, total: int) -> None:
+    _log.info("generation_catching_up", folded=folded, of=total)
+
+
+async def _first(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until one of the tasks is done; raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()

@@ -1,0 +1,153 @@
+"""The fold loop: align, take, fold, wake. It retries what passes and stops at what does not.
+
+A broker or disk failure is retried for as long as it takes, never counted against an event. A
+stream that is not our log stops the loop, visibly and for good: skipping would lose events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import duckdb
+import nats.errors
+import structlog
+
+from memfold.errors import LogDiverged, MemfoldError, StorageError, StreamMissing
+from memfold.jetstream import JetStreamError
+from memfold_consumers.alignment import SURVIVORS_TRIED_MAX, check_alignment
+from memfold_consumers.intake import Intake, IntakeLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from nats.aio.client import Client
+
+    from memfold_consumers.checkpoint import Checkpoint
+    from memfold_projections.store import Store
+
+T = TypeVar("T")
+
+BACK_OFF_FIRST_S: Final = 0.05
+BACK_OFF_MAX_S: Final = 5.0
+IDLE_S: Final = 1.0
+"""Nothing to fold for so long: a good moment to checkpoint the files."""
+
+_log = structlog.get_logger(__name__)
+
+
+class FoldLoop:
+    """Folds one stream into one store, from its checkpoint on."""
+
+    def __init__(  # the composition root hands over each part
+        self,
+        *,
+        connection: Client,
+        stream: str,
+        store: Store,
+        writer: ThreadPoolExecutor,
+        checkpoint: Checkpoint,
+        align_s: float,
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._store = store
+        self._writer = writer
+        self._checkpoint = checkpoint
+        self._align_s = align_s
+        self._intake: Intake | None = None
+        self._failures = 0
+        self.stream_sequence = 0
+        """The stream's last sequence, as far as known: lag is this minus the checkpoint."""
+        self.error: str | None = None
+        """What the loop is retrying just now, for ``status``."""
+        self.aligned = asyncio.Event()
+        """Set once the stream was first found to be our log, or the loop has stopped."""
+
+    def reconnected(self) -> None:
+        """Begin anew: after a reconnect the server may be another, or have lost something."""
+        if self._intake is not None:
+            self._intake.lose("the connection was lost")
+
+    async def run(self) -> None:
+        """Fold until cancelled, or until the log has diverged.
+
+        Raises:
+            StorageError: DuckDB has invalidated its files' state; the process must start again.
+        """
+        while True:
+            try:
+                await self._run_once()
+            except (LogDiverged, StreamMissing) as error:
+                if isinstance(error, StreamMissing) and self._checkpoint.sequence == 0:
+                    await self._back_off(error)
+                    continue
+                self._stop(error)
+                return
+            except (duckdb.FatalException, duckdb.InternalException) as error:
+                message = "a projection file can no longer be used; start the engine again"
+                raise StorageError(message, detail=str(error)) from error
+            except (
+                IntakeLost,
+                JetStreamError,
+                MemfoldError,
+                OSError,
+                TimeoutError,
+                duckdb.Error,
+                nats.errors.Error,
+            ) as error:
+                await self._back_off(error)
+
+    async def _run_once(self) -> None:
+        # After a failed fold the log may be ahead of the generation.
+        await self._write(self._store.catch_up)
+        self._checkpoint.advance(self._store.sequence)
+        await self._align()
+        async with Intake(self._connection, self._stream, self._store.sequence) as intake:
+            self._intake = intake
+            self.aligned.set()
+            try:
+                await self._fold_all(intake)
+            finally:
+                self._intake = None
+
+    async def _fold_all(self, intake: Intake) -> None:
+        clock = asyncio.get_running_loop().time
+        align_at = clock() + self._align_s
+        while True:
+            if not await intake.wait(IDLE_S):
+                await self._write(self._store.tidy)
+                await intake.wait(max(0.0, align_at - clock()))
+            if clock() >= align_at:
+                await self._align()
+                align_at = clock() + self._align_s
+            messages = await intake.take()
+            if not messages:
+                continue
+            await self._write(partial(self._store.fold, messages))
+            self.stream_sequence = max(intake.stream_sequence, self._store.sequence)
+            self._checkpoint.advance(self._store.sequence)
+            self._failures, self.error = 0, None
+
+    async def _align(self) -> None:
+        leaves = await self._write(lambda: self._store.log.tail(SURVIVORS_TRIED_MAX))
+        self.stream_sequence = await check_alignment(self._connection, self._stream, leaves)
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def _stop(self, error: MemfoldError) -> None:
+        diverged = error if isinstance(error, LogDiverged) else LogDiverged(error.message)
+        _log.error("fold_stopped", code=diverged.code, reason=diverged.message)
+        self.error = diverged.message
+        self._checkpoint.halt(diverged)
+        self.aligned.set()
+
+    async def _back_off(self, error: Exception) -> None:
+        delay_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** min(self._failures, 10))
+        self._failures += 1
+        self.error = f"{type(error).__name__}: {error}"
+        _log.warning("fold_retried", reason=self.error, delay_s=delay_s)
+        await asyncio.sleep(delay_s)

@@ -1,0 +1,360 @@
+"""Answers queries: one coroutine an operation, JSON bytes in, JSON bytes out.
+
+Each answer says at which sequence it was computed and stays below the message limit: a list that
+does not fit ends with ``next``. Active threads are answered from memory, everything else by one
+short read of the projection in a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import duckdb
+import orjson
+import structlog
+
+from memfold.canonical import encode, from_us
+from memfold.errors import InvalidId, InvalidRequest, MemfoldError, StorageError
+from memfold.ids import decode_token
+from memfold.limits import PAYLOAD_BYTES_MAX
+from memfold_consumers import requests
+from memfold_consumers.requests import read_request
+from memfold_projections.history import changes
+from memfold_projections.reader import Page, Reader, reading
+from memfold_projections.recent import Hit, Tail
+
+if TYPE_CHECKING:
+    from memfold_consumers.checkpoint import Checkpoint
+    from memfold_projections.store import Store
+
+ENVELOPE_BYTES: Final = 4096
+"""Room for everything of an answer that is not its list."""
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class Queries:
+    """The read side of one engine. Every operation is safe to run concurrently with all others."""
+
+    def __init__(
+        self,
+        store: Store,
+        checkpoint: Checkpoint,
+        namespace: str,
+        *,
+        stream_sequence: Callable[[], int],
+        status: Callable[[], Awaitable[dict[str, Any]]],
+    ) -> None:
+        self._store = store
+        self._checkpoint = checkpoint
+        self._namespace = namespace
+        self._stream_sequence = stream_sequence
+        self._status = status
+
+    async def answer(self, operation: str, token: str, payload: bytes) -> bytes:
+        """Answer one request; errors come as ``{"error": {...}}``, never as an exception."""
+        model, work = OPERATIONS[operation]
+        try:
+            request = read_request(model, payload)
+            resource = None if token == "_" else decode_token(token)
+            if model is not requests.StatusRequest:
+                await self._checkpoint.reach(request.min_sequence, timeout_s=request.wait_ms / 1000)
+            return await work(self, resource, request)
+        except InvalidId as error:
+            return _error(InvalidRequest(error.message))
+        except MemfoldError as error:
+            return _error(error)
+        except (duckdb.Error, OSError) as error:
+            _log.exception("query_failed", operation=operation)
+            return _error(StorageError(f"the projection could not be read: {type(error).__name__}"))
+
+    async def snapshot(self, resource: str | None, request: requests.SnapshotRequest) -> bytes:
+        """Return working memories, the thread and its last messages in one answer."""
+        name = _require(resource)
+        rest: list[int] | None = None
+        found = self._store.recent.snapshot(name, request.thread, request.last)
+        if found is None:
+            hit, rest = await self._read(lambda reader: self._load(reader, name, request))
+        else:
+            hit = found
+        messages = hit.messages
+        budget = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES - len(hit.resource_memory)
+        budget -= len(hit.thread_memory) + len(hit.thread)
+        kept = _newest_that_fit(messages, budget)
+        if len(kept) < len(messages):
+            # Where to go on backwards: before the oldest that is in this answer.
+            rest = _position(kept[0]) if kept else [hit.sequence + 1, 0]
+        lag = max(0, self._stream_sequence() - hit.sequence)
+        return b"".join(
+            (
+                b'{"sequence":%d,"lag":%d,"resource":' % (hit.sequence, lag),
+                encode(name),
+                b',"thread":',
+                encode(request.thread),
+                b',"working_memory":{"resource":',
+                hit.resource_memory,
+                b',"thread":',
+                hit.thread_memory,
+                b'},"thread_state":',
+                hit.thread,
+                b',"messages":[',
+                b",".join(kept),
+                b'],"next":',
+                encode(rest),
+                b"}",
+            )
+        )
+
+    def _load(
+        self, reader: Reader, name: str, request: requests.SnapshotRequest
+    ) -> tuple[Hit, list[int] | None]:
+        """Read a snapshot from the file, and keep it in memory for the next one."""
+        thread = request.thread
+        resource_memory = reader.memory_json(name, None)
+        page = (
+            reader.messages(
+                name, thread, limit=request.last, bytes_max=PAYLOAD_BYTES_MAX, newest=True
+            )
+            if request.last
+            else Page([], None)
+        )
+        rest = None
+        if page.next is not None and len(page.messages) < request.last:
+            rest = list(page.next)
+        if thread is None:
+            self._store.recent.remember(reader.sequence, {(name, None): resource_memory}, {}, {})
+            return Hit(reader.sequence, resource_memory, b"null", b"null", page.messages), rest
+        thread_memory = reader.memory_json(name, thread)
+        state = reader.thread_json(name, thread)
+        tail: Tail = reader.tail(name, thread)
+        self._store.recent.remember(
+            reader.sequence,
+            {(name, None): resource_memory, (name, thread): thread_memory},
+            {(name, thread): state},
+            {(name, thread): tail},
+        )
+        return Hit(reader.sequence, resource_memory, thread_memory, state, page.messages), rest
+
+    async def working_memory(
+        self, resource: str | None, request: requests.WorkingMemoryRequest
+    ) -> bytes:
+        """Return one working memory, and the revision of its subject even if there is none."""
+        name = _require(resource)
+
+        def read(reader: Reader) -> bytes:
+            memory = reader.memory(name, request.thread)
+            body = reader.memory_json(name, request.thread)
+            revision = 0 if memory is None else memory.revision
+            return b'{"sequence":%d,"revision":%d,"working_memory":%b}' % (
+                reader.sequence,
+                revision,
+                body,
+            )
+
+        return await self._read(read)
+
+    async def thread(self, resource: str | None, request: requests.ThreadRequest) -> bytes:
+        """Return one thread, or null."""
+        name = _require(resource)
+        return await self._read(
+            lambda reader: (
+                b'{"sequence":%d,"thread_state":%b}'
+                % (reader.sequence, reader.thread_json(name, request.thread))
+            )
+        )
+
+    async def threads(self, resource: str | None, request: requests.ThreadsRequest) -> bytes:
+        """Return a page of a resource's threads."""
+        name = _require(resource)
+
+        def read(reader: Reader) -> bytes:
+            found, after = reader.threads(name, after=request.after, limit=request.limit)
+            return _list(reader.sequence, "threads", found, after)
+
+        return await self._read(read)
+
+    async def messages(self, resource: str | None, request: requests.MessagesRequest) -> bytes:
+        """Return a page of messages, oldest first."""
+        name = _require(resource)
+
+        def read(reader: Reader) -> bytes:
+            if request.as_of is not None and request.as_of > reader.sequence:
+                message = f"as_of {request.as_of} is not folded yet"
+                raise InvalidRequest(message)
+            page = reader.messages(
+                name,
+                request.thread,
+                limit=request.limit,
+                bytes_max=PAYLOAD_BYTES_MAX - ENVELOPE_BYTES,
+                newest=request.newest,
+                beyond=request.before if request.newest else request.after,
+                as_of=request.as_of,
+            )
+            return _list(reader.sequence, "messages", page.messages, page.next)
+
+        return await self._read(read)
+
+    async def outcome(self, resource: str | None, request: requests.OutcomeRequest) -> bytes:
+        """Return what became of published events."""
+        del resource
+        wanted = request.positions
+        highest = max((sequence for sequence, _ in wanted), default=0)
+        await self._checkpoint.reach(highest, timeout_s=request.wait_ms / 1000)
+
+        def read(reader: Reader) -> bytes:
+            known = reader.outcomes([sequence for sequence, _ in wanted])
+            answers: list[list[dict[str, object]]] = []
+            for sequence, number in wanted:
+                found = [known.get((sequence, n), ("applied", "", "", None)) for n in range(number)]
+                answers.append([dict(zip(_OUTCOME_FIELDS, each, strict=True)) for each in found])
+            return encode({"sequence": reader.sequence, "outcomes": answers})
+
+        return await self._read(read)
+
+    async def known(self, resource: str | None, request: requests.KnownRequest) -> bytes:
+        """Return which event ids of a source are folded already, and where."""
+        del resource
+        keys = [(request.source, id_) for id_ in request.ids]
+
+        def read(reader: Reader) -> bytes:
+            found = reader.known(keys)
+            return encode(
+                {"sequence": reader.sequence, "positions": [found.get(key) for key in keys]}
+            )
+
+        return await self._read(read)
+
+    async def history(self, resource: str | None, request: requests.HistoryRequest) -> bytes:
+        """Return a page of the changes of a resource or thread."""
+        name = _require(resource)
+
+        def read(reader: Reader) -> bytes:
+            found, after = changes(
+                self._store.log,
+                reader,
+                self._namespace,
+                name,
+                request.thread,
+                after=request.after,
+                limit=request.limit,
+                bytes_max=PAYLOAD_BYTES_MAX - ENVELOPE_BYTES,
+                everything=request.everything,
+            )
+            return _list(reader.sequence, "changes", found, after)
+
+        return await self._read(read)
+
+    async def resources(self, resource: str | None, request: requests.ResourcesRequest) -> bytes:
+        """Return a page of all resources."""
+        del resource
+
+        def read(reader: Reader) -> bytes:
+            found, after = reader.resources(after=request.after, limit=request.limit)
+            return encode({"sequence": reader.sequence, "resources": found, "next": after})
+
+        return await self._read(read)
+
+    async def parked(self, resource: str | None, request: requests.ParkedRequest) -> bytes:
+        """Return a page of parked events with their reasons."""
+
+        def read(reader: Reader) -> bytes:
+            rows = reader.parked(resource, after=request.after, limit=request.limit + 1)
+            found = [_parked(row) for row in rows[: request.limit]]
+            more = len(rows) > request.limit
+            after = [found[-1]["sequence"], found[-1]["index"]] if more else None
+            return encode({"sequence": reader.sequence, "parked": found, "next": after})
+
+        return await self._read(read)
+
+    async def status(self, resource: str | None, request: requests.StatusRequest) -> bytes:
+        """Return the state of stream, fold and projection."""
+        del resource, request
+        counts = await self._read(lambda reader: {**reader.counts(), "sequence": reader.sequence})
+        parked, sequence = counts.pop("parked"), counts.pop("sequence")
+        status = await self._status()
+        status |= {
+            "sequence": sequence,
+            "checkpoint": sequence,
+            "lag": max(0, self._stream_sequence() - sequence),
+            "parked": parked,
+            "generation": self._store.number,
+            "counts": counts,
+        }
+        return orjson.dumps(status)
+
+    async def _read(self, work: Callable[[Reader], T]) -> T:
+        def run() -> T:
+            with reading(self._store.generation) as reader:
+                return work(reader)
+
+        return await asyncio.to_thread(run)
+
+
+OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitable[bytes]]]]] = {
+    "snapshot": (requests.SnapshotRequest, Queries.snapshot),
+    "working_memory": (requests.WorkingMemoryRequest, Queries.working_memory),
+    "thread": (requests.ThreadRequest, Queries.thread),
+    "threads": (requests.ThreadsRequest, Queries.threads),
+    "messages": (requests.MessagesRequest, Queries.messages),
+    "outcome": (requests.OutcomeRequest, Queries.outcome),
+    "known": (requests.KnownRequest, Queries.known),
+    "history": (requests.HistoryRequest, Queries.history),
+    "resources": (requests.ResourcesRequest, Queries.resources),
+    "parked": (requests.ParkedRequest, Queries.parked),
+    "status": (requests.StatusRequest, Queries.status),
+}
+_OUTCOME_FIELDS: Final = ("kind", "reason", "detail", "of")
+
+
+def _require(resource: str | None) -> str:
+    if resource is None:
+        message = "this operation needs a resource in its subject"
+        raise InvalidRequest(message)
+    return resource
+
+
+def _error(error: MemfoldError) -> bytes:
+    body: dict[str, Any] = {"code": error.code, "message": error.message}
+    reason = getattr(error, "reason", None)
+    if reason is not None:
+        body["reason"] = reason
+    return orjson.dumps({"error": body})
+
+
+def _list(sequence: int, name: str, items: list[bytes], after: object) -> bytes:
+    return b'{"sequence":%d,"%b":[%b],"next":%b}' % (
+        sequence,
+        name.encode(),
+        b",".join(items),
+        encode(after),
+    )
+
+
+def _newest_that_fit(messages: list[bytes], budget: int) -> list[bytes]:
+    size = 0
+    for number, message in enumerate(reversed(messages)):
+        size += len(message) + 1
+        if size > budget:
+            return messages[len(messages) - number :]
+    return messages
+
+
+def _position(message: bytes) -> list[int]:
+    decoded = orjson.loads(message)
+    return [decoded["sequence"], decoded["index"]]
+
+
+def _parked(row: tuple[Any, ...]) -> dict[str, Any]:
+    sequence, index, resource, thread, reason, detail, time_us = row
+    return {
+        "sequence": sequence,
+        "index": index,
+        "time": from_us(time_us),
+        "resource": resource or None,
+        "thread": thread or None,
+        "reason": reason,
+        "detail": detail,
+    }

@@ -1,0 +1,125 @@
+"""What each query operation takes: strict shapes, so a misspelt argument is an error."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from memfold.errors import InvalidRequest
+
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Position = tuple[int, int]
+R = TypeVar("R", bound="Request")
+
+
+class Request(BaseModel):
+    """What every operation takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_sequence: Annotated[int, Field(ge=0)] = 0
+    """Answer only once this sequence is folded."""
+    wait_ms: Annotated[int, Field(ge=0, le=30_000)] = 5_000
+    """How long to wait for it."""
+
+
+class SnapshotRequest(Request):
+    """``snapshot``: working memories, thread and its last messages, at one sequence."""
+
+    thread: str | None = None
+    last: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+
+
+class WorkingMemoryRequest(Request):
+    """``working_memory``: the resource's, or one thread's."""
+
+    thread: str | None = None
+
+
+class ThreadRequest(Request):
+    """``thread``: one thread's title, metadata and incarnation."""
+
+    thread: str
+
+
+class ThreadsRequest(Request):
+    """``threads``: a page of a resource's threads in order of creation."""
+
+    after: Annotated[int, Field(ge=0)] = 0
+    limit: Limit = 100
+
+
+class MessagesRequest(Request):
+    """``messages``: a page of one thread's messages, or of all threads of the resource.
+
+    Oldest first from behind ``after``; with ``newest``, the newest ones before ``before``.
+    ``as_of`` asks for the state at an earlier sequence, so that pages fit together.
+    """
+
+    thread: str | None = None
+    limit: Limit = 1000
+    newest: bool = False
+    after: Position | None = None
+    before: Position | None = None
+    as_of: Annotated[int, Field(ge=0)] | None = None
+
+
+class OutcomeRequest(Request):
+    """``outcome``: what became of the events at [sequence, number of events] each."""
+
+    positions: Annotated[
+        list[tuple[int, Annotated[int, Field(ge=1, le=1000)]]], Field(max_length=1000)
+    ]
+
+
+class KnownRequest(Request):
+    """``known``: the positions of those of these event ids of one source that were folded."""
+
+    source: str
+    ids: Annotated[list[str], Field(max_length=1000)]
+
+
+class HistoryRequest(Request):
+    """``history``: a page of changes, of the whole resource or one thread.
+
+    ``everything`` includes events that changed nothing: unchanged, rejected, duplicate.
+    """
+
+    thread: str | None = None
+    after: Position = (-1, 0)
+    limit: Limit = 1000
+    everything: bool = False
+
+
+class ResourcesRequest(Request):
+    """``resources``: a page of all resources in order of first appearance."""
+
+    after: Position = (-1, 0)
+    limit: Limit = 100
+
+
+class ParkedRequest(Request):
+    """``parked``: a page of parked events, of all resources or one."""
+
+    after: Position = (-1, 0)
+    limit: Limit = 100
+
+
+class StatusRequest(Request):
+    """``status``: stream, checkpoint, lag and counts; answered even when folding has stopped."""
+
+
+def read_request(model: type[R], payload: bytes) -> R:
+    """Parse a request; an empty payload is an empty object.
+
+    Raises:
+        InvalidRequest: not JSON, an unknown argument, or one out of bounds.
+    """
+    try:
+        return model.model_validate_json(payload or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "request"
+        message = f"{place}: {first['msg']}"
+        raise InvalidRequest(message) from None

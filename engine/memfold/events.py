@@ -1,0 +1,299 @@
+"""The events: facts in the past tense, as frozen models. Shapes only; rules live in the fold.
+
+Unknown fields inside ``data`` are refused (a misspelt ``mode`` must not be ignored in silence);
+unknown envelope attributes are kept in the log and otherwise ignored, as CloudEvents asks.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from memfold.errors import InvalidId
+from memfold.ids import check_id
+from memfold.limits import ID_BYTES_MAX
+from memfold.subjects import Facet
+
+Scope = Literal["resource", "thread"]
+Role = Literal["user", "assistant", "tool", "system"]
+Content = str | list[dict[str, Any]]
+"""A message's content: text, or a list of parts (each an object)."""
+Metadata = dict[str, Any]
+
+
+def _id(value: str) -> str:
+    if len(value) <= ID_BYTES_MAX and value.isascii() and value:
+        return value
+    try:
+        return check_id(value)
+    except InvalidId as error:
+        raise ValueError(error.message) from None
+
+
+Id = Annotated[str, AfterValidator(_id)]
+"""Any non-empty text up to 256 bytes of UTF-8."""
+
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
+
+def _time(value: object) -> datetime:
+    # The forms that Python's own reader takes differ between its versions, these do not.
+    try:
+        if isinstance(value, str) and _RFC3339.fullmatch(value):
+            value = datetime.fromisoformat(value.upper())
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            # A moment that UTC cannot write would stop whoever shows it.
+            return value.astimezone(UTC) if value.year in {1, 9999} else value
+    except (ValueError, OverflowError):
+        pass
+    message = "not RFC 3339 text with an offset, within the years 1 to 9999 of UTC"
+    raise ValueError(message)
+
+
+Time = Annotated[
+    datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""RFC 3339 text with an offset, or an aware datetime, within the years 1 to 9999 of UTC."""
+
+
+class Model(BaseModel):
+    """Base of every wire shape: frozen, strict types, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Data(Model):
+    """Base of every event's ``data``; its subclasses are the event types."""
+
+    type: ClassVar[str]
+    version: ClassVar[int] = 1
+    facet: ClassVar[Facet]
+
+
+class Evidence(Model):
+    """A message that a memory update rests on, of the same resource."""
+
+    thread: Id
+    message: Id
+
+
+class Edit(Model):
+    """Replace the first occurrence of ``search``; append ``replacement`` if it is absent."""
+
+    search: Annotated[str, Field(min_length=1)]
+    replacement: str
+
+
+class Scoped(Data):
+    """Base of the events of a working memory; ``scope`` says of which, thread or resource."""
+
+    facet: ClassVar[Facet] = "memory"
+
+    scope: Scope
+
+
+class _MemoryUpdate(Scoped):
+    type: ClassVar[str] = "WorkingMemoryUpdated"
+
+    reason: str | None = None
+    evidence: list[Evidence] = Field(default_factory=list)
+
+
+class MemoryMerged(_MemoryUpdate):
+    """``merge``: an RFC 7396 patch of a JSON document."""
+
+    mode: Literal["merge"] = "merge"
+    content: dict[str, Any]
+
+
+class MemoryReplaced(_MemoryUpdate):
+    """``replace``: the whole document, Markdown text or a JSON object."""
+
+    mode: Literal["replace"] = "replace"
+    content: str | dict[str, Any]
+
+
+class MemoryAppended(_MemoryUpdate):
+    """``append``: text added on a new line of a text document."""
+
+    mode: Literal["append"] = "append"
+    content: str
+
+
+class MemoryEdited(_MemoryUpdate):
+    """``edit``: the first occurrence of a text replaced in a text document."""
+
+    mode: Literal["edit"] = "edit"
+    content: Edit
+
+
+WorkingMemoryUpdated = Annotated[
+    MemoryMerged | MemoryReplaced | MemoryAppended | MemoryEdited, Field(discriminator="mode")
+]
+
+
+class WorkingMemoryDefined(Scoped):
+    """The definition of a working memory now in force: a template, a JSON Schema, or none.
+
+    ``scope`` says whose: the thread's own, or the resource's (of its own memory and the default of
+    its threads). Published for the resource token ``_`` it is the namespace's default.
+    """
+
+    type: ClassVar[str] = "WorkingMemoryDefined"
+
+    template: str | None = None
+    json_schema: dict[str, Any] | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _never_both(self) -> WorkingMemoryDefined:
+        if self.template is not None and self.json_schema is not None:
+            message = "a definition has a template or a json_schema, never both"
+            raise ValueError(message)
+        return self
+
+
+class MessageBody(Model):
+    """A message as published."""
+
+    id: Id
+    role: Role
+    content: Content
+    created_at: Time | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class MessageAppended(Data):
+    """A message was added to a thread, or saved again under the same id."""
+
+    type: ClassVar[str] = "MessageAppended"
+    facet: ClassVar[Facet] = "messages"
+
+    message: MessageBody
+
+
+class MessagePatch(Model):
+    """What changes in a message; metadata merges one level."""
+
+    role: Role | None = None
+    content: Content | None = None
+    metadata: Metadata | None = None
+
+
+class MessageUpdated(Data):
+    """Some of a message's fields changed in place."""
+
+    type: ClassVar[str] = "MessageUpdated"
+    facet: ClassVar[Facet] = "messages"
+
+    id: Id
+    patch: MessagePatch
+
+
+class MessageDeleted(Data):
+    """A message was removed from its thread."""
+
+    type: ClassVar[str] = "MessageDeleted"
+    facet: ClassVar[Facet] = "messages"
+
+    id: Id
+
+
+class ThreadCreated(Data):
+    """A thread was created with a title and metadata."""
+
+    type: ClassVar[str] = "ThreadCreated"
+    facet: ClassVar[Facet] = "thread"
+
+    title: str = ""
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class ThreadUpdated(Data):
+    """A thread's title or metadata changed; metadata merges one level, ``null`` is stored."""
+
+    type: ClassVar[str] = "ThreadUpdated"
+    facet: ClassVar[Facet] = "thread"
+
+    title: str | None = None
+    metadata: Metadata | None = None
+
+
+class ThreadDeleted(Data):
+    """A thread ended with its messages and its own working memory; its history stays."""
+
+    type: ClassVar[str] = "ThreadDeleted"
+    facet: ClassVar[Facet] = "thread"
+
+
+class ResourceUpdated(Data):
+    """A resource's metadata changed; it merges one level, ``null`` is stored."""
+
+    type: ClassVar[str] = "ResourceUpdated"
+    facet: ClassVar[Facet] = "resource"
+
+    metadata: Metadata
+
+
+EventData = (
+    MemoryMerged
+    | MemoryReplaced
+    | MemoryAppended
+    | MemoryEdited
+    | WorkingMemoryDefined
+    | MessageAppended
+    | MessageUpdated
+    | MessageDeleted
+    | ThreadCreated
+    | ThreadUpdated
+    | ThreadDeleted
+    | ResourceUpdated
+)
+DATA_TYPES: Final[tuple[type[Data], ...]] = (
+    WorkingMemoryDefined,
+    MessageAppended,
+    MessageUpdated,
+    MessageDeleted,
+    ThreadCreated,
+    ThreadUpdated,
+    ThreadDeleted,
+    ResourceUpdated,
+)
+
+
+class Envelope(BaseModel):
+    """The CloudEvents 1.0 attributes of one event, without its data.
+
+    ``source`` is the actor; it, ``resourceid`` and ``threadid`` must equal the subject's ids, which
+    is all the check they need. ``salt`` makes the digest of an erased payload unguessable.
+    ``incarnation`` is the life of the thread that the publisher has read.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    specversion: Literal["1.0"]
+    id: Id
+    type: Annotated[str, Field(min_length=1, max_length=64)]
+    source: str
+    time: Time | None = None
+    dataversion: Annotated[int, Field(ge=1)] = 1
+    resourceid: str | None = None
+    threadid: str | None = None
+    salt: Annotated[str, Field(max_length=64)] | None = None
+    causationid: Id | None = None
+    correlationid: Id | None = None
+    incarnation: Annotated[int, Field(ge=1)] | None = None

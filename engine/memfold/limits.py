@@ -1,0 +1,59 @@
+"""Limits of ``fold_version`` 1. They decide outcomes, so changing one needs a new fold version.
+
+Settings may only be stricter, and only in the client.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FOLD_VERSION: Final = 1
+
+ID_BYTES_MAX: Final = 256
+"""Longest id (resource, thread, message, event, actor), in bytes of UTF-8."""
+
+JSON_DEPTH_MAX: Final = 64
+"""Deepest nesting of one event, the envelope being level 1."""
+
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**64 - 1
+"""Integers are 64 bits, signed or unsigned: what every JSON writer we rely on keeps exactly."""
+
+EVENT_BYTES_MAX: Final = 512 * 1024
+"""Largest event, in bytes of its canonical JSON without the salt."""
+
+BATCH_EVENTS_MAX: Final = 1000
+"""Most events in one NATS message."""
+
+MESSAGE_BYTES_MAX: Final = 1024 * 1024
+"""Largest NATS message (headers and payload) that the event stream takes."""
+
+HEADER_RESERVE_BYTES: Final = 64 * 1024
+"""Room kept free below the server's limit, so that headers never close the connection."""
+
+PAYLOAD_BYTES_MAX: Final = MESSAGE_BYTES_MAX - HEADER_RESERVE_BYTES
+"""Largest payload that a client publishes, in bytes."""
+
+DOCUMENT_BYTES_MAX: Final = 256 * 1024
+"""Largest working memory, in bytes of its canonical form."""
+
+METADATA_BYTES_MAX: Final = 64 * 1024
+"""Largest metadata of one thread, resource or message, in bytes of its canonical form."""
+
+SCHEMA_BYTES_MAX: Final = 64 * 1024
+"""Largest template or JSON Schema, in bytes of its canonical form."""
+
+SCHEMA_VALUES_MAX: Final = 10_000
+"""Most values in a JSON Schema with its references put in place: none may stop the fold."""
+
+SCHEMA_PATTERNS_MAX: Final = 32
+PATTERN_BYTES_MAX: Final = 1024 * 1024
+"""Most patterns in a JSON Schema, and the memory that one compiled pattern may take, in bytes."""
+
+VIOLATIONS_MAX: Final = 1000
+VIOLATION_CHECKS_MAX: Final = 200_000
+"""Violations are told apart up to this many, and this product of schema and document values."""
+
+KEYFRAME_STEPS_MIN: Final = 64
+KEYFRAME_BYTES_PER_STEP: Final = 1024
+"""A document gets a keyframe after max(64, its size / 1 KiB) changes: at most 256 steps."""

@@ -1,0 +1,281 @@
+"""The rules of each event type: what it does to the entities, or why it is rejected.
+
+Each rule is a pure function ``(state, event, data) -> Step`` and raises only ``Rejected`` or
+``InvalidEvent``, which the fold turns into outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, NoReturn
+
+from memfold import documents
+from memfold.canonical import encode, same, to_us
+from memfold.definitions import Definition, make_definition
+from memfold.errors import Rejected
+from memfold.events import (
+    Data,
+    MemoryAppended,
+    MemoryEdited,
+    MemoryMerged,
+    MemoryReplaced,
+    MessageAppended,
+    MessageDeleted,
+    MessageUpdated,
+    ResourceUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ThreadUpdated,
+    WorkingMemoryDefined,
+)
+from memfold.limits import KEYFRAME_BYTES_PER_STEP, KEYFRAME_STEPS_MIN, METADATA_BYTES_MAX
+from memfold.state import Memory, MemoryKey, Message, Resource, State, Thread, ThreadKey
+from memfold.steps import APPLIED, UNCHANGED, Keyframe, Step
+from memfold.wire import Event
+
+
+def _live_thread(state: State, event: Event) -> tuple[ThreadKey, Thread, bool]:
+    """Return the event's thread, begun anew (True) if it is not alive."""
+    key = _thread_key(event)
+    thread = state.threads.get(key)
+    if thread is not None and thread.live:
+        return key, thread, False
+    begun = Thread(
+        incarnation=1 if thread is None else thread.incarnation + 1,
+        live=True,
+        explicit=False,
+        title="",
+        metadata={},
+        began=(event.sequence, event.index),
+        created_at_us=event.time_us,
+        updated_at_us=event.time_us,
+        revision=0 if thread is None else thread.revision,
+    )
+    return key, begun, True
+
+
+def _thread_key(event: Event) -> ThreadKey:
+    resource, thread = event.address.resource, event.address.thread
+    if resource is None or thread is None:
+        # The reader has checked the subject's tokens against the event's scope.
+        message = "an event of a thread has a resource and a thread"
+        raise AssertionError(message)
+    return resource, thread
+
+
+def _memory_updated(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, MemoryMerged | MemoryReplaced | MemoryAppended | MemoryEdited)
+    key = (event.address.resource, event.address.thread)
+    memory = state.memories.get(key) or Memory()
+    updated = documents.update(
+        memory.document,
+        _definition(state, key),
+        data,
+        (event.sequence, event.index),
+        event.time_us,
+    )
+    if updated.document is None:
+        return Step(replace(UNCHANGED, detail=updated.note))
+    step = Step(replace(APPLIED, detail=updated.note))
+    document = updated.document
+    steps_max = max(KEYFRAME_STEPS_MIN, document.size_max // KEYFRAME_BYTES_PER_STEP)
+    if memory.document is None or document.steps >= steps_max:
+        document = replace(document, steps=0)
+        step.keyframe = Keyframe(key, document)
+    step.memories = {key: replace(memory, document=document)}
+    if event.address.thread is not None:
+        thread_key, thread, begun = _live_thread(state, event)
+        if begun:
+            step.threads = {thread_key: thread}
+    return step
+
+
+def _definition(state: State, key: MemoryKey) -> Definition | None:
+    """Return the definition in force: the thread's, else the resource's, else the namespace's."""
+    resource, _ = key
+    for place in (key, (resource, None), (None, None)):
+        memory = state.memories.get(place)
+        if memory is not None and memory.definition is not None:
+            return memory.definition
+    return None
+
+
+def _memory_defined(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, WorkingMemoryDefined)
+    key = (event.address.resource, event.address.thread)
+    memory = state.memories.get(key) or Memory()
+    definition = make_definition(data.template, data.json_schema)
+    if definition == memory.definition:
+        return Step(UNCHANGED)
+    step = Step(APPLIED, memories={key: replace(memory, definition=definition)})
+    if event.address.thread is not None:
+        thread_key, thread, begun = _live_thread(state, event)
+        if begun:
+            step.threads = {thread_key: thread}
+    return step
+
+
+def _message_appended(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, MessageAppended)
+    body = data.message
+    _check_metadata(body.metadata)
+    thread_key, thread, begun = _live_thread(state, event)
+    key = (*thread_key, body.id)
+    old = None if begun else state.messages.get(key)
+    if old is not None:
+        created_at_us = old.created_at_us
+    else:
+        created_at = body.created_at or event.envelope.time
+        created_at_us = event.time_us if created_at is None else to_us(created_at)
+    message = Message(
+        id=body.id,
+        position=(event.sequence, event.index) if old is None else old.position,
+        role=body.role,
+        content=body.content,
+        metadata=body.metadata,
+        created_at_us=created_at_us,
+        updated_at_us=event.time_us,
+    )
+    if old is not None and _same_message(old, message):
+        return Step(UNCHANGED)
+    step = Step(APPLIED, messages={key: message})
+    if begun:
+        step.threads = {thread_key: thread}
+    return step
+
+
+def _message_updated(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, MessageUpdated)
+    key = (*_require_thread(state, event), data.id)
+    old = state.messages.get(key)
+    if old is None:
+        _reject("message_unknown", "the thread has no such message")
+    metadata = old.metadata
+    if data.patch.metadata is not None:
+        metadata = {**old.metadata, **data.patch.metadata}
+        _check_metadata(metadata)
+    message = replace(
+        old,
+        role=data.patch.role or old.role,
+        content=old.content if data.patch.content is None else data.patch.content,
+        metadata=metadata,
+        updated_at_us=event.time_us,
+    )
+    if _same_message(old, message):
+        return Step(UNCHANGED)
+    return Step(APPLIED, messages={key: message})
+
+
+def _message_deleted(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, MessageDeleted)
+    key = (*_thread_key(event), data.id)
+    if key not in state.messages:
+        return Step(UNCHANGED)
+    return Step(APPLIED, messages={key: None})
+
+
+def _thread_created(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, ThreadCreated)
+    _check_metadata(data.metadata)
+    key, thread, _ = _live_thread(state, event)
+    if thread.explicit:
+        _reject("thread_exists", "the thread exists already")
+    # A thread that began with its first message takes the title and metadata that come later.
+    created = replace(
+        thread,
+        explicit=True,
+        title=data.title,
+        metadata=data.metadata,
+        updated_at_us=event.time_us,
+    )
+    return Step(APPLIED, threads={key: created})
+
+
+def _thread_updated(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, ThreadUpdated)
+    key = _require_thread(state, event)
+    old = state.threads[key]
+    metadata = old.metadata
+    if data.metadata is not None:
+        metadata = {**old.metadata, **data.metadata}
+        _check_metadata(metadata)
+    title = old.title if data.title is None else data.title
+    if title == old.title and same(metadata, old.metadata):
+        return Step(UNCHANGED)
+    updated = replace(old, title=title, metadata=metadata, updated_at_us=event.time_us)
+    return Step(APPLIED, threads={key: updated})
+
+
+def _thread_deleted(state: State, event: Event, data: Data) -> Step:
+    del data
+    key = _thread_key(event)
+    thread = state.threads.get(key)
+    if thread is None or not thread.live:
+        return Step(UNCHANGED)
+    ended = replace(
+        thread, live=False, explicit=False, title="", metadata={}, updated_at_us=event.time_us
+    )
+    step = Step(APPLIED, threads={key: ended})
+    step.messages = {place: None for place in state.messages if place[:2] == key}
+    memory = state.memories.get(key)
+    if memory is not None:
+        step.memories = {key: Memory(revision=memory.revision)}
+    return step
+
+
+def _resource_updated(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, ResourceUpdated)
+    name = event.address.resource
+    old = state.resources.get(name) if name is not None else None
+    metadata = {**(old.metadata if old is not None else {}), **data.metadata}
+    _check_metadata(metadata)
+    if old is not None and not old.live:
+        old = None
+    if old is not None and same(old.metadata, metadata):
+        return Step(UNCHANGED)
+    began = (event.sequence, event.index) if old is None else old.began
+    created_at_us = event.time_us if old is None else old.created_at_us
+    updated = Resource(metadata, began, created_at_us, event.time_us)
+    return Step(APPLIED, resources={str(name): updated})
+
+
+def _require_thread(state: State, event: Event) -> ThreadKey:
+    key = _thread_key(event)
+    thread = state.threads.get(key)
+    if thread is None or not thread.live:
+        _reject("thread_unknown", "there is no such thread")
+    return key
+
+
+def _same_message(old: Message, new: Message) -> bool:
+    return (
+        old.role == new.role and same(old.content, new.content) and same(old.metadata, new.metadata)
+    )
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    if metadata and len(encode(metadata)) > METADATA_BYTES_MAX:
+        _reject("metadata_too_large", f"metadata is at most {METADATA_BYTES_MAX} bytes")
+
+
+def _reject(reason: str, message: str) -> NoReturn:
+    raise Rejected(message, reason=reason)
+
+
+Rule = Callable[[State, Event, Data], Step]
+
+RULES: Final[dict[type[Data], Rule]] = {
+    MemoryMerged: _memory_updated,
+    MemoryReplaced: _memory_updated,
+    MemoryAppended: _memory_updated,
+    MemoryEdited: _memory_updated,
+    WorkingMemoryDefined: _memory_defined,
+    MessageAppended: _message_appended,
+    MessageUpdated: _message_updated,
+    MessageDeleted: _message_deleted,
+    ThreadCreated: _thread_created,
+    ThreadUpdated: _thread_updated,
+    ThreadDeleted: _thread_deleted,
+    ResourceUpdated: _resource_updated,
+}

@@ -1,0 +1,104 @@
+"""What the fold knows: frozen entities in plain dictionaries. No rules and no storage here.
+
+An entity that is not in the dictionaries does not exist: whoever folds on stored state loads what
+a batch of events can touch before folding it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from memfold.definitions import Content, Definition, Format
+from memfold.provenance import Position, Provenance
+
+MemoryKey = tuple[str | None, str | None]
+"""(resource, thread): (r, None) is the resource's own, (None, None) holds the namespace default."""
+ThreadKey = tuple[str, str]
+MessageKey = tuple[str, str, str]
+EventKey = tuple[str, str]
+"""(source, event id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A working memory's content with its provenance. ``size_max`` bounds its canonical bytes."""
+
+    content: Content
+    format: Format
+    changed: Position
+    changed_at_us: int
+    provenance: Provenance
+    size_max: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory facet of one resource or thread.
+
+    ``revision`` is the highest sequence on its subject, whatever became of the event there: that is
+    what the stream compares an expected revision with.
+    """
+
+    revision: int = 0
+    document: Document | None = None
+    definition: Definition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One thread; ``incarnation`` counts its lives, ``live`` is False between two of them."""
+
+    incarnation: int
+    live: bool
+    explicit: bool
+    title: str
+    metadata: dict[str, Any]
+    began: Position
+    created_at_us: int
+    updated_at_us: int
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource and its metadata.
+
+    ``began`` is (0, 0) where only events without effect have named it: it has a revision, no more.
+    """
+
+    metadata: dict[str, Any]
+    began: Position
+    created_at_us: int
+    updated_at_us: int
+    revision: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Tell whether anything was ever applied to the resource."""
+        return self.began != (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; ``position`` is where it first appeared and stays its place in the order."""
+
+    id: str
+    position: Position
+    role: str
+    content: Any
+    metadata: dict[str, Any]
+    created_at_us: int
+    updated_at_us: int
+
+
+@dataclass(slots=True)
+class State:
+    """All that the fold reads. Changed only by :func:`memfold.fold.apply`."""
+
+    memories: dict[MemoryKey, Memory] = field(default_factory=dict)
+    threads: dict[ThreadKey, Thread] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
+    messages: dict[MessageKey, Message] = field(default_factory=dict)
+    seen: dict[EventKey, tuple[bytes, Position]] = field(default_factory=dict)

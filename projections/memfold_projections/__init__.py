@@ -1,0 +1,1 @@
+"""The read side: DuckDB projections of the log. Knows events and sequences, no NATS."""

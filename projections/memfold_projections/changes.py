@@ -1,0 +1,194 @@
+"""Collects what the steps of one batch change, as rows. No SQL here.
+
+Versions that begin and end inside the batch stay among the rows with their interval; versions
+that begin and end at one sequence were never visible and leave no row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from memfold.canonical import encode_text
+from memfold.wire import Event, Unreadable
+from memfold_projections.bloom import local_hash
+from memfold_projections.database import OPEN
+from memfold_projections.rows import Row, message_row, resource_row, thread_row
+
+if TYPE_CHECKING:
+    from memfold.definitions import Definition
+    from memfold.state import Memory, MemoryKey, Message, MessageKey, Resource
+    from memfold.steps import Step
+    from memfold_projections.loader import Loader
+
+
+Key = tuple[int | str, ...]
+"""What has one open row at a time."""
+
+
+@dataclass(slots=True)
+class Versions:
+    """Rows with validity intervals of one table, keyed by what has one open row at a time."""
+
+    open: dict[Key, Row] = field(default_factory=dict[Key, Row])
+    ended: list[Row] = field(default_factory=list[Row])
+    closes: dict[Key, int] = field(default_factory=dict[Key, int])
+    begun: dict[Key, int] = field(default_factory=dict[Key, int])
+
+    def close(self, key: Key, sequence: int) -> None:
+        """End the open version of a key, be it of this batch or stored before."""
+        row = self.open.pop(key, None)
+        if row is None:
+            self.closes.setdefault(key, sequence)
+            return
+        if self.begun[key] < sequence:
+            self.ended.append((*row, self.begun[key], sequence))
+
+    def put(self, key: Key, row: Row, sequence: int, *, known: bool) -> None:
+        """Begin a version; ``known`` says that an earlier one may be open."""
+        if known:
+            self.close(key, sequence)
+        self.open[key] = row
+        self.begun[key] = sequence
+
+    def rows(self) -> list[Row]:
+        """Return all rows to insert, in a deterministic order."""
+        return self.ended + [(*row, self.begun[key], OPEN) for key, row in self.open.items()]
+
+
+@dataclass(slots=True)
+class Changes:
+    """The rows of one batch."""
+
+    resources: Versions = field(default_factory=Versions)
+    threads: Versions = field(default_factory=Versions)
+    messages: Versions = field(default_factory=Versions)
+    definitions: Versions = field(default_factory=Versions)
+    memories: dict[MemoryKey, Memory] = field(default_factory=dict["MemoryKey", "Memory"])
+    keyframes: list[Row] = field(default_factory=list[Row])
+    outcomes: list[Row] = field(default_factory=list[Row])
+    parked: list[Row] = field(default_factory=list[Row])
+    seen: list[Row] = field(default_factory=list[Row])
+
+    def add(
+        self, loader: Loader, event: Event | Unreadable, step: Step, next_keys: NextKeys
+    ) -> None:
+        """Add one step. Call before it is applied to the loader's state."""
+        sequence = event.sequence
+        for name, resource in (step.resources or {}).items():
+            self._resource(loader, name, resource, sequence)
+        for thread_key, thread in (step.threads or {}).items():
+            old = loader.state.threads.get(thread_key)
+            key = loader.thread_keys.get(thread_key)
+            if key is None or old is None or old.incarnation != thread.incarnation:
+                if key is not None:
+                    self.threads.close((key,), sequence)
+                key = loader.thread_keys[thread_key] = next_keys.thread()
+                known = False
+            else:
+                known = True
+            self.threads.put((key,), thread_row(key, *thread_key, thread), sequence, known=known)
+        for memory_key, memory in (step.memories or {}).items():
+            self._memory(loader, memory_key, memory, sequence, next_keys)
+        if step.keyframe is not None:
+            document = step.keyframe.document
+            self.keyframes.append(
+                (
+                    loader.memory_keys[step.keyframe.key],
+                    *document.changed,
+                    encode_text(document.content),
+                    document.format,
+                    document.changed_at_us,
+                    encode_text(document.provenance),
+                )
+            )
+        for message_key, message in (step.messages or {}).items():
+            self._message(loader, message_key, message, sequence)
+        if step.seen is not None:
+            (source, id_), digest, position = step.seen
+            value = loader.hashes[source, id_]
+            loader.seen.add(value)
+            self.seen.append((value, source, id_, digest.hex(), *position))
+        self._outcome(event, step)
+
+    def _resource(self, loader: Loader, name: str, resource: Resource, sequence: int) -> None:
+        known = name in loader.state.resources
+        self.resources.put((name,), resource_row(name, resource), sequence, known=known)
+
+    def _memory(
+        self, loader: Loader, key: MemoryKey, memory: Memory, sequence: int, next_keys: NextKeys
+    ) -> None:
+        old = loader.state.memories.get(key)
+        number = loader.memory_keys.get(key)
+        if number is None:
+            number = loader.memory_keys[key] = next_keys.memory()
+        self.memories[key] = memory
+        before: Definition | None = None if old is None else old.definition
+        if memory.definition != before:
+            if before is not None:
+                self.definitions.close((number,), sequence)
+            if memory.definition is not None:
+                row = (number, memory.definition.kind, memory.definition.body)
+                self.definitions.put((number,), row, sequence, known=False)
+        if old is not None and old.document is not None and memory.document is None:
+            self.keyframes.append((number, sequence, 0, None, None, None, None))
+
+    def _message(
+        self, loader: Loader, key: MessageKey, message: Message | None, sequence: int
+    ) -> None:
+        thread = loader.thread_keys[key[:2]]
+        if message is None:
+            self.messages.close((thread, key[2]), sequence)
+            return
+        known = key in loader.state.messages
+        if not known:
+            loader.messages.add(local_hash(thread, message.id))
+        self.messages.put((thread, message.id), message_row(thread, message), sequence, known=known)
+
+    def _outcome(self, event: Event | Unreadable, step: Step) -> None:
+        outcome = step.outcome
+        if outcome.kind == "applied":
+            return
+        of_sequence, of_index = outcome.of or (None, None)
+        self.outcomes.append(
+            (
+                event.sequence,
+                event.index,
+                outcome.kind,
+                outcome.reason,
+                outcome.detail,
+                of_sequence,
+                of_index,
+            )
+        )
+        if outcome.kind == "parked":
+            address = event.address
+            self.parked.append(
+                (
+                    event.sequence,
+                    event.index,
+                    (address.resource or "") if address is not None else "",
+                    (address.thread or "") if address is not None else "",
+                    outcome.reason,
+                    outcome.detail,
+                    event.time_us,
+                )
+            )
+
+
+@dataclass(slots=True)
+class NextKeys:
+    """The next free integer keys; given out in the log's order, so the same on every machine."""
+
+    next_thread: int
+    next_memory: int
+
+    def thread(self) -> int:
+        """Take a thread key."""
+        self.next_thread += 1
+        return self.next_thread - 1
+
+    def memory(self) -> int:
+        """Take a working memory key."""
+        self.next_memory += 1
+        return self.next_memory - 1

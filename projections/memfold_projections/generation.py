@@ -1,0 +1,205 @@
+"""A generation: one projection file, folded batch by batch, each in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from memfold.errors import StorageError
+from memfold.fold import apply, evolve
+from memfold.limits import FOLD_VERSION
+from memfold.wire import Event, Recorded, Unreadable, read_message
+from memfold_projections.changes import Changes, NextKeys
+from memfold_projections.database import (
+    OPEN,
+    Table,
+    checkpoint_if_idle,
+    insert_columns,
+    move_checkpoint,
+    open_database,
+)
+from memfold_projections.loader import Loader
+from memfold_projections.rows import memory_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from memfold.steps import Step
+    from memfold_projections.changes import Versions
+
+FORMAT: Final = 1
+ENTITIES_MAX: Final = 20_000
+"""Resources, threads and memories each that are kept in memory between batches."""
+
+_VERSION = "valid_from:BIGINT valid_to:BIGINT"
+TABLES: Final = {
+    name: Table.make(name, columns)
+    for name, columns in {
+        "resource": "id:TEXT metadata:TEXT began:BIGINT began_index:INTEGER created_at_us:BIGINT "
+        f"updated_at_us:BIGINT revision:BIGINT {_VERSION}",
+        "thread": "key:INTEGER resource:TEXT id:TEXT incarnation:INTEGER live:BOOLEAN "
+        "explicit:BOOLEAN title:TEXT metadata:TEXT began:BIGINT began_index:INTEGER "
+        f"created_at_us:BIGINT updated_at_us:BIGINT revision:BIGINT {_VERSION}",
+        "message": "thread:INTEGER id:TEXT sequence:BIGINT index:INTEGER role:TEXT content:TEXT "
+        f"metadata:TEXT created_at_us:BIGINT updated_at_us:BIGINT {_VERSION}",
+        "working_memory": "key:INTEGER resource:TEXT thread:TEXT revision:BIGINT content:TEXT "
+        "format:TEXT changed:BIGINT changed_index:INTEGER changed_at_us:BIGINT provenance:TEXT "
+        "size_max:INTEGER steps:INTEGER",
+        "keyframe": "memory:INTEGER sequence:BIGINT index:INTEGER content:TEXT format:TEXT "
+        "changed_at_us:BIGINT provenance:TEXT",
+        "definition": f"memory:INTEGER kind:TEXT body:TEXT {_VERSION}",
+        "outcome": "sequence:BIGINT index:INTEGER kind:TEXT reason:TEXT detail:TEXT "
+        "of_sequence:BIGINT of_index:INTEGER",
+        "parked": "sequence:BIGINT index:INTEGER resource:TEXT thread:TEXT reason:TEXT "
+        "detail:TEXT time_us:BIGINT",
+        "seen": "hash:UBIGINT source:TEXT id:TEXT digest:BLOB sequence:BIGINT index:INTEGER",
+    }.items()
+}
+CLOSE_RESOURCES: Final = f"""
+UPDATE resource SET valid_to = ended.sequence
+FROM (SELECT unnest($1::TEXT[]) AS id, unnest($2::BIGINT[]) AS sequence) AS ended
+WHERE resource.id = ended.id AND valid_to = {OPEN}
+"""  # noqa: S608  # constants only
+CLOSE_THREADS: Final = f"""
+UPDATE thread SET valid_to = ended.sequence
+FROM (SELECT unnest($1::INTEGER[]) AS key, unnest($2::BIGINT[]) AS sequence) AS ended
+WHERE thread.key = ended.key AND valid_to = {OPEN}
+"""  # noqa: S608  # constants only
+CLOSE_MESSAGES: Final = f"""
+UPDATE message SET valid_to = ended.sequence
+FROM (SELECT unnest($1::INTEGER[]) AS thread, unnest($2::TEXT[]) AS id,
+      unnest($3::BIGINT[]) AS sequence) AS ended
+WHERE message.thread = ended.thread AND message.id = ended.id AND valid_to = {OPEN}
+"""  # noqa: S608  # constants only
+CLOSE_DEFINITIONS: Final = f"""
+UPDATE definition SET valid_to = ended.sequence
+FROM (SELECT unnest($1::INTEGER[]) AS memory, unnest($2::BIGINT[]) AS sequence) AS ended
+WHERE definition.memory = ended.memory AND valid_to = {OPEN}
+"""  # noqa: S608  # constants only
+DELETE_MEMORIES: Final = "DELETE FROM working_memory WHERE key IN (SELECT unnest($1::INTEGER[]))"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What one batch did: every event with its step, in order, and the new checkpoint."""
+
+    steps: list[tuple[Event | Unreadable, Step]]
+    changes: Changes
+    sequence: int
+    time_us: int
+
+
+class Generation:
+    """One projection file. All methods but ``cursor`` belong to the writer thread."""
+
+    def __init__(self, path: Path, namespace: str) -> None:
+        """Open or create the file.
+
+        Raises:
+            StorageError: unreadable, of another namespace, fold version or format.
+        """
+        self.path = path
+        self.namespace = namespace
+        self._connection = open_database(path, "schema_generation.sql")
+        row = self._connection.execute("SELECT * FROM checkpoint").fetchone()
+        if row is None:
+            row = (0, 0, namespace, FOLD_VERSION, FORMAT)
+            self._connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
+        if row[2:] != (namespace, FOLD_VERSION, FORMAT):
+            self._connection.close()
+            message = (
+                f"{path.name} was folded by other rules (namespace, version, format: {row[2:]})"
+            )
+            raise StorageError(message)
+        self.sequence: int = row[0]
+        self.time_us: int = row[1]
+        self._open_state()
+
+    def _open_state(self) -> None:
+        self.loader = Loader(self._connection)
+        self._next = NextKeys(
+            self._next_key("SELECT max(key) FROM thread"),
+            self._next_key("SELECT max(key) FROM working_memory"),
+        )
+
+    def _next_key(self, statement: str) -> int:
+        row = self._connection.execute(statement).fetchone()
+        return 1 if row is None or row[0] is None else int(row[0]) + 1
+
+    def fold(self, messages: Sequence[Recorded]) -> Folded:
+        """Fold messages that follow the checkpoint, and commit them with it.
+
+        Raises:
+            StorageError: another writer moved the checkpoint; nothing was changed.
+        """
+        events: list[Event | Unreadable] = []
+        time_us = self.time_us
+        for message in messages:
+            time_us = max(time_us, message.time_ns // 1000)
+            events.extend(read_message(self.namespace, message, time_us=time_us))
+        self._connection.execute("BEGIN")
+        try:
+            folded = self._evolve(events, messages[-1].sequence, time_us)
+            self._write(folded)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # What is in memory may be ahead of the file now: start again from the file.
+            self._connection.execute("ROLLBACK")
+            self._open_state()
+            raise
+        self.sequence, self.time_us = folded.sequence, time_us
+        self.loader.forget(ENTITIES_MAX)
+        return folded
+
+    def _evolve(self, events: list[Event | Unreadable], sequence: int, time_us: int) -> Folded:
+        loader = self.loader
+        loader.load(events)
+        changes = Changes()
+        steps: list[tuple[Event | Unreadable, Step]] = []
+        for event in events:
+            step = evolve(loader.state, event)
+            changes.add(loader, event, step, self._next)
+            apply(loader.state, step)
+            steps.append((event, step))
+        return Folded(steps, changes, sequence, time_us)
+
+    def _write(self, folded: Folded) -> None:
+        changes = folded.changes
+        self._write_versions("resource", changes.resources, CLOSE_RESOURCES)
+        self._write_versions("thread", changes.threads, CLOSE_THREADS)
+        self._write_versions("message", changes.messages, CLOSE_MESSAGES)
+        self._write_versions("definition", changes.definitions, CLOSE_DEFINITIONS)
+        keys = self.loader.memory_keys
+        memories = [memory_row(keys[key], *key, memory) for key, memory in changes.memories.items()]
+        if memories:
+            self._connection.execute(DELETE_MEMORIES, [[row[0] for row in memories]])
+        self._insert("working_memory", memories)
+        self._insert("keyframe", changes.keyframes)
+        self._insert("outcome", changes.outcomes)
+        self._insert("parked", changes.parked)
+        self._insert("seen", changes.seen)
+        move_checkpoint(self._connection, folded.sequence, folded.time_us, self.sequence)
+
+    def _write_versions(self, table: str, versions: Versions, close: str) -> None:
+        if versions.closes:
+            rows = [(*key, sequence) for key, sequence in versions.closes.items()]
+            insert_columns(self._connection, close, rows)
+        self._insert(table, versions.rows())
+
+    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        TABLES[table].write(self._connection, rows)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor for one short read, from any thread; close it at once."""
+        return self._connection.cursor()
+
+    def tidy(self) -> bool:
+        """Move the WAL into the file while nothing else is to do."""
+        return checkpoint_if_idle(self._connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

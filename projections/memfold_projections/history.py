@@ -1,0 +1,94 @@
+"""Reads of the log: the changes of a resource or thread, event by event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memfold.canonical import encode, from_us
+from memfold.ids import encode_token
+from memfold.wire import Event, Recorded, read_message
+
+if TYPE_CHECKING:
+    from memfold.provenance import Position
+    from memfold_projections.log import Log
+    from memfold_projections.reader import Reader
+
+FETCH_MESSAGES: Final = 64
+
+_RECORDED: Final = """
+SELECT sequence, time_ns, subject, payload, msg_id, time_us FROM event
+WHERE sequence >= $after AND sequence <= $upto AND split_part(subject, '.', 4) = $resource
+  AND ($thread IS NULL OR split_part(subject, '.', 5) = $thread)
+ORDER BY sequence
+"""
+
+
+def changes(  # noqa: PLR0913  # one query with its named parts
+    log: Log,
+    reader: Reader,
+    namespace: str,
+    resource: str,
+    thread: str | None,
+    *,
+    after: Position,
+    limit: int,
+    bytes_max: int,
+    everything: bool = False,
+) -> tuple[list[bytes], Position | None]:
+    """Return the changes behind a position in the log's order, and where to go on.
+
+    Only events that changed something, unless ``everything`` asks for the unchanged, rejected and
+    duplicate ones too. Parked events cannot be shown as changes; they are listed on their own.
+    """
+    found: list[bytes] = []
+    size = 0
+    last: Position = after
+    cursor = log.cursor()
+    try:
+        cursor.execute(
+            _RECORDED,
+            {
+                "after": after[0],
+                "upto": reader.sequence,
+                "resource": encode_token(resource),
+                "thread": None if thread is None else encode_token(thread),
+            },
+        )
+        while rows := cursor.fetchmany(FETCH_MESSAGES):
+            outcomes = reader.outcomes([row[0] for row in rows])
+            for row in rows:
+                for event in read_message(namespace, Recorded(*row[:5]), time_us=row[5]):
+                    position = (event.sequence, event.index)
+                    outcome = outcomes.get(position, ("applied", "", "", None))
+                    if position <= after or not isinstance(event, Event):
+                        continue
+                    if outcome[0] == "parked" or (not everything and outcome[0] != "applied"):
+                        continue
+                    encoded = encode(_change(event, outcome[0], outcome[1]))
+                    if len(found) == limit or (found and size + len(encoded) > bytes_max):
+                        return found, last
+                    found.append(encoded)
+                    size += len(encoded) + 1
+                    last = position
+    finally:
+        cursor.close()
+    return found, None
+
+
+def _change(event: Event, outcome: str, reason: str) -> dict[str, Any]:
+    envelope = event.envelope
+    return {
+        "sequence": event.sequence,
+        "index": event.index,
+        "time": from_us(event.time_us),
+        "actor": event.address.actor,
+        "type": envelope.type,
+        "resource": event.address.resource,
+        "thread": event.address.thread,
+        "id": envelope.id,
+        "causation": envelope.causationid,
+        "correlation": envelope.correlationid,
+        "outcome": outcome,
+        "reason": reason or None,
+        "data": event.data.model_dump(mode="json"),
+    }

@@ -1,0 +1,134 @@
+"""``log.duckdb``: every recorded message with its leaf, in order. The second copy of the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memfold.errors import StorageError
+from memfold.leaf import leaf_hash
+from memfold.wire import Recorded
+from memfold_projections.database import (
+    checkpoint_if_idle,
+    insert_columns,
+    move_checkpoint,
+    open_database,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+FORMAT: Final = 1
+READ_MESSAGES: Final = 2000
+"""Messages per chunk when the log is read back."""
+
+INSERT_EVENTS: Final = """
+INSERT INTO event SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[]),
+    unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::BLOB[])
+"""
+INSERT_LEAVES: Final = "INSERT INTO leaf SELECT unnest($1::BIGINT[]), unnest($2::BLOB[])"
+READ_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Payload bytes per chunk; one message may exceed it."""
+SIZES: Final = """
+SELECT sequence, octet_length(payload) FROM event
+WHERE sequence > ? ORDER BY sequence LIMIT ?
+"""
+READ_EVENTS: Final = """
+SELECT sequence, time_ns, subject, payload, msg_id FROM event
+WHERE sequence > ? AND sequence <= ? ORDER BY sequence
+"""
+
+
+class Log:
+    """The engine's own copy of the log. All methods but ``cursor`` belong to the writer thread."""
+
+    def __init__(self, path: Path, namespace: str) -> None:
+        """Open or create the file.
+
+        Raises:
+            StorageError: unreadable, of another namespace, or of a newer format.
+        """
+        self._connection = open_database(path, "schema_log.sql")
+        row = self._connection.execute("SELECT * FROM checkpoint").fetchone()
+        if row is None:
+            row = (0, 0, namespace, FORMAT)
+            self._connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?)", row)
+        self.sequence: int = row[0]
+        self._time_us: int = row[1]
+        if row[2] != namespace or row[3] != FORMAT:
+            self._connection.close()
+            message = (
+                f"{path.name} holds namespace {row[2]!r} in format {row[3]}, "
+                f"not {namespace!r} in format {FORMAT}"
+            )
+            raise StorageError(message)
+
+    def append(self, messages: Sequence[Recorded]) -> None:
+        """Add messages that follow the checkpoint, with their leaves, in one transaction.
+
+        Raises:
+            StorageError: another writer moved the checkpoint.
+        """
+        rows: list[tuple[int, int, int, str, str, bytes]] = []
+        leaves: list[tuple[int, bytes]] = []
+        time_us = self._time_us
+        for message in messages:
+            time_us = max(time_us, message.time_ns // 1000)
+            rows.append(
+                (
+                    message.sequence,
+                    message.time_ns,
+                    time_us,
+                    message.subject,
+                    message.msg_id,
+                    message.payload,
+                )
+            )
+            leaves.append((message.sequence, leaf_hash(message)))
+        last = messages[-1].sequence
+        connection = self._connection
+        connection.execute("BEGIN")
+        try:
+            insert_columns(connection, INSERT_EVENTS, rows)
+            insert_columns(connection, INSERT_LEAVES, leaves)
+            move_checkpoint(connection, last, time_us, self.sequence)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        self.sequence, self._time_us = last, time_us
+
+    def read(self, after: int) -> Iterator[list[Recorded]]:
+        """Yield the messages behind a sequence, in chunks, in order."""
+        while True:
+            upto, size = after, 0
+            sizes = self._connection.execute(SIZES, [after, READ_MESSAGES]).fetchall()
+            for sequence, length in sizes:
+                if size and size + length > READ_BYTES_MAX:
+                    break
+                upto, size = sequence, size + length
+            if upto == after:
+                return
+            rows = self._connection.execute(READ_EVENTS, [after, upto]).fetchall()
+            yield [Recorded(*row) for row in rows]
+            after = upto
+
+    def tail(self, count: int) -> list[tuple[int, bytes]]:
+        """Return (sequence, leaf) of the newest messages, newest first."""
+        return self._connection.execute(
+            "SELECT sequence, hash FROM leaf ORDER BY sequence DESC LIMIT ?", [count]
+        ).fetchall()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor for one short read, from any thread; close it at once."""
+        return self._connection.cursor()
+
+    def tidy(self) -> bool:
+        """Move the WAL into the file while nothing else is to do."""
+        return checkpoint_if_idle(self._connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

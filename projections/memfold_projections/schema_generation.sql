@@ -1,0 +1,106 @@
+-- A generation: the projection of the log up to its checkpoint. Disposable.
+-- [valid_from, valid_to) are sequences; an open row has valid_to = 9223372036854775807.
+CREATE TABLE checkpoint (        -- one row, changed in the transaction of the rows it speaks for
+    sequence     BIGINT  NOT NULL,
+    time_us      BIGINT  NOT NULL,
+    namespace    TEXT    NOT NULL,
+    fold_version INTEGER NOT NULL,
+    format       INTEGER NOT NULL
+);
+CREATE TABLE resource (
+    id            TEXT   NOT NULL,
+    metadata      TEXT   NOT NULL,
+    began         BIGINT NOT NULL,
+    began_index   INTEGER NOT NULL,
+    created_at_us BIGINT NOT NULL,
+    updated_at_us BIGINT NOT NULL,
+    revision      BIGINT NOT NULL,
+    valid_from    BIGINT NOT NULL,
+    valid_to      BIGINT NOT NULL
+);
+CREATE TABLE thread (            -- key: one incarnation of (resource, id), so a deleted life is never met
+    key           INTEGER NOT NULL,
+    resource      TEXT    NOT NULL,
+    id            TEXT    NOT NULL,
+    incarnation   INTEGER NOT NULL,
+    live          BOOLEAN NOT NULL,
+    explicit      BOOLEAN NOT NULL,
+    title         TEXT    NOT NULL,
+    metadata      TEXT    NOT NULL,
+    began         BIGINT  NOT NULL,
+    began_index   INTEGER NOT NULL,
+    created_at_us BIGINT  NOT NULL,
+    updated_at_us BIGINT  NOT NULL,
+    revision      BIGINT  NOT NULL,
+    valid_from    BIGINT  NOT NULL,
+    valid_to      BIGINT  NOT NULL
+);
+CREATE TABLE message (
+    thread        INTEGER NOT NULL,  -- thread.key
+    id            TEXT    NOT NULL,
+    sequence      BIGINT  NOT NULL,  -- position: where it first appeared, kept when it is saved again
+    index         INTEGER NOT NULL,
+    role          TEXT    NOT NULL,
+    content       TEXT    NOT NULL,  -- canonical JSON
+    metadata      TEXT    NOT NULL,
+    created_at_us BIGINT  NOT NULL,
+    updated_at_us BIGINT  NOT NULL,
+    valid_from    BIGINT  NOT NULL,
+    valid_to      BIGINT  NOT NULL
+);
+CREATE TABLE working_memory (    -- current state; '' stands for "none" in resource and thread
+    key           INTEGER NOT NULL,
+    resource      TEXT    NOT NULL,
+    thread        TEXT    NOT NULL,
+    revision      BIGINT  NOT NULL,
+    content       TEXT,              -- canonical JSON; NULL: never written
+    format        TEXT,
+    changed       BIGINT,
+    changed_index INTEGER,
+    changed_at_us BIGINT,
+    provenance    TEXT,
+    size_max      INTEGER,
+    steps         INTEGER
+);
+CREATE TABLE keyframe (
+    memory        INTEGER NOT NULL,  -- working_memory.key
+    sequence      BIGINT  NOT NULL,
+    index         INTEGER NOT NULL,
+    content       TEXT,              -- NULL: the thread ended and its memory with it
+    format        TEXT,
+    changed_at_us BIGINT,
+    provenance    TEXT
+);
+CREATE TABLE definition (
+    memory        INTEGER NOT NULL,
+    kind          TEXT    NOT NULL,
+    body          TEXT    NOT NULL,
+    valid_from    BIGINT  NOT NULL,
+    valid_to      BIGINT  NOT NULL
+);
+CREATE TABLE outcome (           -- of what was not applied
+    sequence      BIGINT  NOT NULL,
+    index         INTEGER NOT NULL,
+    kind          TEXT    NOT NULL,
+    reason        TEXT    NOT NULL,
+    detail        TEXT    NOT NULL,
+    of_sequence   BIGINT,
+    of_index      INTEGER
+);
+CREATE TABLE parked (
+    sequence      BIGINT  NOT NULL,
+    index         INTEGER NOT NULL,
+    resource      TEXT    NOT NULL,
+    thread        TEXT    NOT NULL,
+    reason        TEXT    NOT NULL,
+    detail        TEXT    NOT NULL,
+    time_us       BIGINT  NOT NULL
+);
+CREATE TABLE seen (              -- a Bloom filter over hash stands in for an index
+    hash          UBIGINT NOT NULL,
+    source        TEXT    NOT NULL,
+    id            TEXT    NOT NULL,
+    digest        BLOB    NOT NULL,
+    sequence      BIGINT  NOT NULL,
+    index         INTEGER NOT NULL
+);
