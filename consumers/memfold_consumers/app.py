@@ -73,8 +73,6 @@ def make_app(
     broker: NatsBroker, lifespan: Callable[..., AbstractAsyncContextManager[None]]
 ) -> FastStream:
     """Return the application; its lifespan opens the store and runs the fold loop."""
-    import memfold  # only its version
-
     specification = AsyncAPI(title="memfold", version=version("memfold"), schema_version="3.0.0")
     return FastStream(broker, lifespan=lifespan, logger=None, specification=specification)
 

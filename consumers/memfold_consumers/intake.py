@@ -53,7 +53,7 @@ class Intake:
     def __init__(self, connection: Client, stream: str, after: int) -> None:
         self._connection = connection
         self._stream = stream
-        self._taken = after
+        self._taken: int = after
         self._consumer = f"fold-{uuid.uuid4().hex}"
         self._consumer_sequence = 0
         self._inbox = connection.new_inbox()

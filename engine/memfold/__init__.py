@@ -1,0 +1,112 @@
+"""Memory for AI agents, folded from events: the events, the rules and the client.
+
+Names are imported when they are first used, so that ``import memfold`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from memfold.building import Prepared as Prepared
+    from memfold.errors import BrokerUnavailable as BrokerUnavailable
+    from memfold.errors import EngineInUse as EngineInUse
+    from memfold.errors import EngineUnavailable as EngineUnavailable
+    from memfold.errors import InvalidEvent as InvalidEvent
+    from memfold.errors import InvalidId as InvalidId
+    from memfold.errors import InvalidRequest as InvalidRequest
+    from memfold.errors import LogDiverged as LogDiverged
+    from memfold.errors import MemfoldError as MemfoldError
+    from memfold.errors import NotFound as NotFound
+    from memfold.errors import NotYetConsistent as NotYetConsistent
+    from memfold.errors import Parked as Parked
+    from memfold.errors import PublishDenied as PublishDenied
+    from memfold.errors import Rejected as Rejected
+    from memfold.errors import RevisionConflict as RevisionConflict
+    from memfold.errors import StorageError as StorageError
+    from memfold.errors import StreamFull as StreamFull
+    from memfold.errors import StreamMissing as StreamMissing
+    from memfold.errors import TooLarge as TooLarge
+    from memfold.errors import UnsafeStream as UnsafeStream
+    from memfold.gate import GateError as GateError
+    from memfold.memory import Memory as Memory
+    from memfold.memory import connect as connect
+    from memfold.messages import Message as Message
+    from memfold.reads import Change as Change
+    from memfold.reads import MessageView as MessageView
+    from memfold.reads import ResourceState as ResourceState
+    from memfold.reads import Snapshot as Snapshot
+    from memfold.reads import ThreadState as ThreadState
+    from memfold.reads import WorkingMemoryState as WorkingMemoryState
+    from memfold.receipts import EventOutcome as EventOutcome
+    from memfold.receipts import Receipt as Receipt
+    from memfold.resource import Resource as Resource
+    from memfold.streams import ensure_streams as ensure_streams
+    from memfold.thread import Thread as Thread
+    from memfold.working_memory import WorkingMemory as WorkingMemory
+
+    __version__: str
+
+_MODULES: Final = {
+    "building": ("Prepared",),
+    "errors": (
+        "BrokerUnavailable",
+        "EngineInUse",
+        "EngineUnavailable",
+        "InvalidEvent",
+        "InvalidId",
+        "InvalidRequest",
+        "LogDiverged",
+        "MemfoldError",
+        "NotFound",
+        "NotYetConsistent",
+        "Parked",
+        "PublishDenied",
+        "Rejected",
+        "RevisionConflict",
+        "StorageError",
+        "StreamFull",
+        "StreamMissing",
+        "TooLarge",
+        "UnsafeStream",
+    ),
+    "gate": ("GateError",),
+    "memory": ("Memory", "connect"),
+    "messages": ("Message",),
+    "reads": (
+        "Change",
+        "MessageView",
+        "ResourceState",
+        "Snapshot",
+        "ThreadState",
+        "WorkingMemoryState",
+    ),
+    "receipts": ("EventOutcome", "Receipt"),
+    "resource": ("Resource",),
+    "streams": ("ensure_streams",),
+    "thread": ("Thread",),
+    "working_memory": ("WorkingMemory",),
+}
+_HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any public name
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("memfold")
+        except PackageNotFoundError:
+            return "unknown"
+    home = _HOME.get(name)
+    if home is None:
+        message = f"module 'memfold' has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(importlib.import_module(f"memfold.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "__version__"})

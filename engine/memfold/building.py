@@ -17,8 +17,7 @@ import orjson
 from uuid_utils import uuid7
 
 from memfold.canonical import from_us
-from memfold.errors import InvalidEvent, TooLarge
-from memfold.gate import check
+from memfold.errors import TooLarge
 from memfold.limits import EVENT_BYTES_MAX
 from memfold.subjects import Address
 from memfold.wire import read_event
@@ -100,16 +99,3 @@ def prepare(raw: Mapping[str, Any], address: Address) -> Prepared:
         message = f"the event is {len(payload)} bytes large, the limit is {EVENT_BYTES_MAX}"
         raise TooLarge(message, reason="event_too_large")
     return Prepared(address, envelope.id, envelope.type, payload)
-
-
-def check_json(value: object, what: str) -> None:
-    """Check a value that is given as an argument before it is put into an event.
-
-    Raises:
-        InvalidEvent: see :func:`memfold.gate.check`.
-    """
-    try:
-        check(value)
-    except InvalidEvent as error:
-        message = f"{what}: {error.message}"
-        raise InvalidEvent(message, reason=error.reason) from None

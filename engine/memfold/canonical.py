@@ -7,7 +7,7 @@ writer itself would turn NaN into ``null`` without a word. Times on the wire are
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import orjson
 
@@ -30,6 +30,16 @@ def same(left: Any, right: Any) -> bool:  # noqa: ANN401  # any JSON values
     if type(left) is str and type(right) is str:
         return left == right
     return left is right or encode(left) == encode(right)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a gated value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """Tell whether a gated value is a JSON array."""
+    return isinstance(value, list)
 
 
 def to_us(moment: datetime) -> int:

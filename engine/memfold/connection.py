@@ -27,7 +27,7 @@ CLOSE_S: Final = 5.0
 NO_RESPONDERS: Final = "503"
 
 
-class ConnectionCut(Exception):  # noqa: N818 - what happened, not a fault of ours.
+class ConnectionCut(Exception):
     """The connection ended while a request waited: it may or may not have been received."""
 
 
@@ -67,13 +67,9 @@ class Connection:
                 timeout=connect_timeout_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if self._refused.done():
-                self._refused.result()
-            if not connecting.done():
-                # The address may hold a password, so it is not named.
-                message = f"no NATS server answered within {connect_timeout_s:g} s"
-                raise BrokerUnavailable(message, detail=_explain(self._last_error))
-            connecting.result()
+            if not (connecting.done() or self._refused.done()):
+                self._refused.set_exception(self._nobody(connect_timeout_s))
+            (self._refused if self._refused.done() else connecting).result()
         except BaseException as error:
             await self._abandon(connecting)
             if isinstance(error, (nats.errors.Error, OSError, ValueError)):
@@ -187,12 +183,17 @@ class Connection:
         self._last_error = error
         # nats-py lowers the case of what the server says.
         text = str(error).lower()
-        if isinstance(error, nats.errors.AuthorizationError):
+        if "authorization violation" in text or isinstance(error, nats.errors.AuthorizationError):
             self._refuse("the NATS server refuses these credentials")
         elif "permissions violation for subscription to" in text and not self._up.is_set():
             self._refuse("the NATS user may not subscribe to its inbox: set inbox_prefix")
         elif "permissions violation for publish" in text:
             self._deny(text)
+
+    def _nobody(self, waited_s: float) -> BrokerUnavailable:
+        # The address may hold a password, so it is not named.
+        message = f"no NATS server answered within {waited_s:g} s"
+        return BrokerUnavailable(message, detail=_explain(self._last_error))
 
     def _refuse(self, message: str) -> None:
         if not self._refused.done() and not self._up.is_set():

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import jsonschema_rs
 import orjson
 
-from memfold.canonical import encode, encode_text
+from memfold.canonical import encode, encode_text, is_array, is_object
 from memfold.errors import InvalidEvent
 from memfold.limits import (
     PATTERN_BYTES_MAX,
@@ -23,7 +23,6 @@ from memfold.limits import (
     SCHEMA_PATTERNS_MAX,
     SCHEMA_VALUES_MAX,
     VIOLATION_CHECKS_MAX,
-    VIOLATIONS_MAX,
 )
 from memfold.provenance import pointer
 
@@ -81,8 +80,8 @@ def conforms(definition: Definition | None, content: Content) -> bool:
 def added_violation(definition: Definition | None, old: Content | None, new: Content) -> str | None:
     """Return where in the schema ``new`` breaks something that ``old`` did not, None if nowhere.
 
-    The form is checked elsewhere. An old document that breaks more than can be told apart
-    (``VIOLATIONS_MAX``, ``VIOLATION_CHECKS_MAX``) may be changed in any way.
+    The form is checked elsewhere. An old document that breaks the schema and is too large to tell
+    what it breaks (``VIOLATION_CHECKS_MAX``) may be changed in any way.
     """
     if definition is None or definition.kind == "template":
         return None
@@ -104,17 +103,16 @@ def added_violation(definition: Definition | None, old: Content | None, new: Con
 def _violations(
     validator: jsonschema_rs.Validator, schema_values: int, content: Content
 ) -> frozenset[tuple[str, str]] | None:
-    """Return (instance path, schema path) of each violation, None if they are too many to tell.
+    """Return (instance path, schema path) of each violation, None if they may be too many.
 
     The validator collects every error before it shows the first one, hence the bound beforehand.
     """
     if schema_values * _values(content) > VIOLATION_CHECKS_MAX:
         return None
-    found = {
+    return frozenset(
         (_path(error.instance_path), _path(error.schema_path))
         for error in validator.iter_errors(content)
-    }
-    return None if len(found) > VIOLATIONS_MAX else frozenset(found)
+    )
 
 
 def _path(parts: list[str | int]) -> str:
@@ -126,9 +124,9 @@ def _values(content: Content) -> int:
     todo: list[Any] = [content]
     while todo:
         node = todo.pop()
-        if isinstance(node, dict | list):
-            count += len(node)
-            todo.extend(node.values() if isinstance(node, dict) else node)
+        parts = node.values() if is_object(node) else node if is_array(node) else ()
+        count += len(parts)
+        todo.extend(parts)
     return count
 
 
@@ -151,10 +149,10 @@ def _expanded_values(schema: dict[str, Any]) -> int:
     todo: list[Any] = [schema]
     while todo:
         node = todo.pop()
-        if isinstance(node, list):
+        if is_array(node):
             count += len(node)
             todo.extend(node)
-        elif isinstance(node, dict):
+        elif is_object(node):
             count += len(node)
             patterns += _patterns(node)
             todo.extend(_followed(schema, node, key, value) for key, value in node.items())
@@ -167,7 +165,7 @@ def _expanded_values(schema: dict[str, Any]) -> int:
 
 def _patterns(node: dict[str, Any]) -> int:
     several = node.get("patternProperties")
-    return isinstance(node.get("pattern"), str) + (len(several) if isinstance(several, dict) else 0)
+    return isinstance(node.get("pattern"), str) + (len(several) if is_object(several) else 0)
 
 
 def _followed(root: dict[str, Any], node: dict[str, Any], key: str, value: Any) -> Any:  # noqa: ANN401  # any JSON value
@@ -183,9 +181,9 @@ def _followed(root: dict[str, Any], node: dict[str, Any], key: str, value: Any) 
     found: Any = root
     for part in unquote(value).split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+        if is_array(found) and name.isdecimal() and int(name) < len(found):
             found = found[int(name)]
-        elif isinstance(found, dict) and name in found:
+        elif is_object(found) and name in found:
             found = found[name]
         else:
             _invalid("a schema refers to a part that it does not have")

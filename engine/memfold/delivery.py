@@ -19,6 +19,8 @@ import orjson
 from memfold.connection import ConnectionCut
 from memfold.errors import (
     BrokerUnavailable,
+    EngineUnavailable,
+    NotYetConsistent,
     PublishDenied,
     RevisionConflict,
     StreamFull,
@@ -47,7 +49,14 @@ STORE_FAILED: Final = 10077
 UNAVAILABLE: Final = 503
 
 _NUMBER: Final = re.compile(r"wrong last sequence: (\d+)")
-_PASSING: Final = (ConnectionCut, TimeoutError, nats.errors.Error, JetStreamError)
+_PASSING: Final = (
+    ConnectionCut,
+    TimeoutError,
+    nats.errors.Error,
+    JetStreamError,
+    EngineUnavailable,
+    NotYetConsistent,
+)
 """What says nothing about the fate of a message: the next try will tell."""
 
 
@@ -83,7 +92,8 @@ class Delivery:
         back_off_s = BACK_OFF_FIRST_S
         while True:
             try:
-                landed = await self._attempt()
+                async with asyncio.timeout_at(self._deadline):
+                    landed = await self._attempt()
                 if landed is not None:
                     return landed
                 continue
@@ -107,11 +117,8 @@ class Delivery:
             headers["Nats-Expected-Last-Subject-Sequence-Subject"] = stored_filter(
                 self._namespace, outgoing.address
             )
-        timeout_s = min(ATTEMPT_S, self._deadline - self._clock())
-        if timeout_s <= 0:
-            self._give_up()
         reply = await self._connection.request(
-            outgoing.subject, outgoing.payload, timeout_s, headers
+            outgoing.subject, outgoing.payload, ATTEMPT_S, headers
         )
         answer: dict[str, Any] = orjson.loads(reply.data)
         self._missing = 0
@@ -164,8 +171,8 @@ class Delivery:
             return landed
         if outgoing.expected == 0 and not self._asked_engine:
             # Rejected and parked events move the subject on, too, and leave nothing there.
-            self._asked_engine = True
             revision = await self._log.free_revision(outgoing.address, last or 1)
+            self._asked_engine = True
             if revision is not None:
                 self._outgoing = replace(outgoing, expected=revision)
                 return None
@@ -175,7 +182,8 @@ class Delivery:
     async def _check_stream(self) -> None:
         """Raise ``StreamMissing`` once the server has said twice that there is no such stream."""
         try:
-            await api(self._connection, f"STREAM.INFO.{self._namespace}")
+            async with asyncio.timeout_at(self._deadline):
+                await api(self._connection, f"STREAM.INFO.{self._namespace}")
         except JetStreamError as error:
             self._missing = self._missing + 1 if error.code == NO_STREAM else 0
             if self._missing >= MISSING_SURE:

@@ -55,8 +55,10 @@ def update(
             text = _append(_text(document), change.content)
             content, provenance, size_max = _replaced(document, text, position)
         case MemoryEdited():
-            text, note = _edit(_text(document), change.content)
-            content, provenance, size_max = _replaced(document, text, position)
+            edited, note = _edit(_text(document), change.content)
+            if edited is None:
+                return Updated(None, note)
+            content, provenance, size_max = _replaced(document, edited, position)
     if content is None:
         return Updated(None, note)
     form: Format = "markdown" if isinstance(content, str) else "json"
@@ -141,9 +143,13 @@ def _append(old: str | None, text: str) -> str:
     return f"{old}\n{text}"
 
 
-def _edit(old: str | None, edit: Edit) -> tuple[str, str]:
+def _edit(old: str | None, edit: Edit) -> tuple[str | None, str]:
+    """Return the text after an edit and how it went; None where it changes nothing."""
     if old is not None and edit.search in old:
         return old.replace(edit.search, edit.replacement, 1), "replaced"
+    if not edit.replacement:
+        # Removing what is not there must not leave an empty line behind.
+        return None, "absent"
     return _append(old, edit.replacement), "appended"
 
 

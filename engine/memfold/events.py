@@ -110,7 +110,7 @@ class _MemoryUpdate(Scoped):
     type: ClassVar[str] = "WorkingMemoryUpdated"
 
     reason: str | None = None
-    evidence: list[Evidence] = Field(default_factory=list)
+    evidence: list[Evidence] = Field(default_factory=list[Evidence])
 
 
 class MemoryMerged(_MemoryUpdate):

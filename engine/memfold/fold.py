@@ -71,7 +71,8 @@ def _move_revision(state: State, event: Event | Unreadable, step: Step) -> None:
     if address.facet == "memory":
         key = (address.resource, address.thread)
         memory = (step.memories or {}).get(key) or state.memories.get(key) or Memory()
-        step.memories = {**(step.memories or {}), key: replace(memory, revision=event.sequence)}
+        moved = Memory(event.sequence, memory.document, memory.definition)
+        step.memories = {**(step.memories or {}), key: moved}
     elif address.resource is None:
         return
     elif address.facet == "thread" and address.thread is not None:

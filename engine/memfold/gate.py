@@ -54,7 +54,7 @@ def check(value: Any, *, depth_max: int = JSON_DEPTH_MAX) -> None:  # noqa: ANN4
 def _walk_items(items: Iterable[Any], depth: int) -> None:
     # One call for each container, none for most scalars: this walk is run over every event.
     for item in items:
-        kind = type(item)
+        kind: Any = type(item)  # pyright: ignore[reportUnknownVariableType]
         if kind is str:
             if not item.isascii():
                 _check_text(item)
@@ -79,7 +79,7 @@ def _check_keys(value: dict[Any, Any]) -> None:
 
 
 def _check_number(value: Any) -> None:  # noqa: ANN401  # any value
-    kind = type(value)
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind is int:
         if not INTEGER_MIN <= value <= INTEGER_MAX:
             _fail("number_out_of_range", "an integer does not fit 64 bits")

@@ -1,4 +1,4 @@
-"""Asking the stream's leader what is in the log: is what stands there our own write?
+"""Asks the stream's leader whether what stands in the log is our own write.
 
 The acknowledgement of a retried write cannot tell: deduplication is blind to content, and a wrong
 expected sequence may be our own doing. Reads never go to a follower, which may be behind.
@@ -55,7 +55,7 @@ class EngineReads(Protocol):
 
 
 class LogReader:
-    """Finds our writes in the log: at the stream's leader or, where that is denied, by an engine."""
+    """Finds our writes in the log: at the stream's leader or, that denied, by an engine."""
 
     def __init__(
         self, connection: Requester, namespace: str, engine: EngineReads | None = None
@@ -117,9 +117,7 @@ class LogReader:
         self, outgoing: Outgoing, first: int, min_sequence: int
     ) -> Landed | None:
         assert self._engine is not None
-        places = await self._engine.locate(
-            outgoing.address.actor, outgoing.event_ids, min_sequence
-        )
+        places = await self._engine.locate(outgoing.address.actor, outgoing.event_ids, min_sequence)
         found = [place for place in places if place is not None and place[0] >= first]
         if not found or len(found) != len(places) or len({sequence for sequence, _ in found}) > 1:
             return None

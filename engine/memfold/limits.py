@@ -50,9 +50,8 @@ SCHEMA_PATTERNS_MAX: Final = 32
 PATTERN_BYTES_MAX: Final = 1024 * 1024
 """Most patterns in a JSON Schema, and the memory that one compiled pattern may take, in bytes."""
 
-VIOLATIONS_MAX: Final = 1000
 VIOLATION_CHECKS_MAX: Final = 200_000
-"""Violations are told apart up to this many, and this product of schema and document values."""
+"""Violations are told apart up to this product of the schema's and the document's values."""
 
 KEYFRAME_STEPS_MIN: Final = 64
 KEYFRAME_BYTES_PER_STEP: Final = 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from memfold.canonical import same
+from memfold.canonical import is_object, same
 from memfold.provenance import Pointers, Position, leaves, pointer
 
 
@@ -38,14 +38,14 @@ def _merge(
     position: Position,
     at: str,
 ) -> tuple[Any, bool]:
-    if not isinstance(patch, dict):
+    if not is_object(patch):
         if target is not _ABSENT and same(target, patch):
             return target, False
         _forget(target, known, at)
         known[at] = position
         return patch, True
-    fresh = not isinstance(target, dict)
-    base: dict[str, Any] = {} if fresh else target
+    base: dict[str, Any] = target if is_object(target) else {}
+    fresh = base is not target
     merged: dict[str, Any] | None = None
     if fresh:
         # The new object is a leaf until something is put into it.
@@ -84,5 +84,8 @@ _ABSENT = _Absent()
 
 def _forget(value: Any, known: Pointers, at: str) -> None:  # noqa: ANN401  # any JSON value
     """Drop the provenance of everything below a value that goes away."""
+    if not isinstance(value, dict):
+        known.pop(at, None)
+        return
     for place, _ in leaves(value, at):
         known.pop(place, None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from memfold.canonical import same
+from memfold.canonical import is_object, same
 
 Position = tuple[int, int]
 """(sequence, index in the batch)."""
@@ -27,7 +27,7 @@ def pointer(parent: str, key: str) -> str:
 
 def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # any JSON value
     """Yield (pointer, value) of each leaf below and including ``at``."""
-    if isinstance(value, dict) and value:
+    if is_object(value) and value:
         for key, item in value.items():
             yield from leaves(item, pointer(at, key))
     else:

@@ -80,9 +80,7 @@ class Publisher:
         size = _payload_size(events)
         self._check_size(subject, size)
         loop = asyncio.get_running_loop()
-        item = _Item(
-            events, size, expected, loop.time() + self._timeout_s, loop.create_future()
-        )
+        item = _Item(events, size, expected, loop.time() + self._timeout_s, loop.create_future())
         lane = self._lanes.get(subject)
         if lane is not None:
             lane.append(item)
@@ -108,9 +106,7 @@ class Publisher:
 
     def _check_size(self, subject: str, size: int) -> None:
         """Refuse what would make the server close the connection for good."""
-        limit = min(
-            PAYLOAD_BYTES_MAX, self._connection.client.max_payload - HEADER_RESERVE_BYTES
-        )
+        limit = min(PAYLOAD_BYTES_MAX, self._connection.client.max_payload - HEADER_RESERVE_BYTES)
         if size > limit:
             message = f"the message is {size} bytes large, the limit is {limit}"
             raise TooLarge(message, reason="message_too_large")

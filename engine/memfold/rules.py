@@ -76,14 +76,14 @@ def _memory_updated(state: State, event: Event, data: Data) -> Step:
         event.time_us,
     )
     if updated.document is None:
-        return Step(replace(UNCHANGED, detail=updated.note))
-    step = Step(replace(APPLIED, detail=updated.note))
+        return Step(replace(UNCHANGED, detail=updated.note) if updated.note else UNCHANGED)
+    step = Step(replace(APPLIED, detail=updated.note) if updated.note else APPLIED)
     document = updated.document
     steps_max = max(KEYFRAME_STEPS_MIN, document.size_max // KEYFRAME_BYTES_PER_STEP)
     if memory.document is None or document.steps >= steps_max:
         document = replace(document, steps=0)
         step.keyframe = Keyframe(key, document)
-    step.memories = {key: replace(memory, document=document)}
+    step.memories = {key: Memory(memory.revision, document, memory.definition)}
     if event.address.thread is not None:
         thread_key, thread, begun = _live_thread(state, event)
         if begun:

@@ -97,8 +97,10 @@ class Message:
 class State:
     """All that the fold reads. Changed only by :func:`memfold.fold.apply`."""
 
-    memories: dict[MemoryKey, Memory] = field(default_factory=dict)
-    threads: dict[ThreadKey, Thread] = field(default_factory=dict)
-    resources: dict[str, Resource] = field(default_factory=dict)
-    messages: dict[MessageKey, Message] = field(default_factory=dict)
-    seen: dict[EventKey, tuple[bytes, Position]] = field(default_factory=dict)
+    memories: dict[MemoryKey, Memory] = field(default_factory=dict[MemoryKey, Memory])
+    threads: dict[ThreadKey, Thread] = field(default_factory=dict[ThreadKey, Thread])
+    resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
+    messages: dict[MessageKey, Message] = field(default_factory=dict[MessageKey, Message])
+    seen: dict[EventKey, tuple[bytes, Position]] = field(
+        default_factory=dict[EventKey, tuple[bytes, Position]]
+    )

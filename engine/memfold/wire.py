@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from memfold.canonical import encode
+from memfold.canonical import encode, is_array, is_object
 from memfold.errors import InvalidEvent
 from memfold.events import (
     DATA_TYPES,
@@ -138,12 +138,12 @@ def message_digests(payload: bytes) -> Sequence[bytes]:
     Raises:
         InvalidEvent: the payload is not JSON.
     """
-    return [digest(item) if isinstance(item, dict) else b"" for item in _split(payload)]
+    return [digest(item) if is_object(item) else b"" for item in _split(payload)]
 
 
 def _split(payload: bytes) -> list[Any]:
     parsed = parse(payload)
-    if not isinstance(parsed, list):
+    if not is_array(parsed):
         return [parsed]
     if not parsed:
         message = "a batch holds at least one event"
@@ -155,7 +155,7 @@ def _split(payload: bytes) -> list[Any]:
 
 
 def _unsalted(raw: Any) -> bytes:  # noqa: ANN401  # any JSON value
-    if isinstance(raw, dict) and "salt" in raw:
+    if is_object(raw) and "salt" in raw:
         raw = raw.copy()
         del raw["salt"]
     return encode(raw)
@@ -195,7 +195,7 @@ def _read(
     version, facet, validator = reader
     _check_authority(envelope, facet, address)
     data = raw.get("data")
-    if not isinstance(data, dict):
+    if not is_object(data):
         message = "data must be an object"
         raise InvalidEvent(message, reason="invalid_data")
     if envelope.dataversion != version:

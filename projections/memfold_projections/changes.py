@@ -103,7 +103,10 @@ class Changes:
                 )
             )
         for message_key, message in (step.messages or {}).items():
-            self._message(loader, message_key, message, sequence)
+            # A thread that ends takes its messages along: its key is never read again as current,
+            # so their rows stay open, whether or not they happened to be loaded.
+            if message is not None or message_key[:2] not in (step.threads or {}):
+                self._message(loader, message_key, message, sequence)
         if step.seen is not None:
             (source, id_), digest, position = step.seen
             value = loader.hashes[source, id_]
@@ -147,7 +150,7 @@ class Changes:
 
     def _outcome(self, event: Event | Unreadable, step: Step) -> None:
         outcome = step.outcome
-        if outcome.kind == "applied":
+        if outcome.kind == "applied" and not outcome.detail:
             return
         of_sequence, of_index = outcome.of or (None, None)
         self.outcomes.append(

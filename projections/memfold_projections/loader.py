@@ -151,9 +151,13 @@ class Loader:
             resource, thread = event.address.resource, event.address.thread
             if resource is None or thread is None:
                 continue
-            key = self.thread_keys.get((resource, thread))
+            known = self.state.threads.get((resource, thread))
+            if known is None or not known.live:
+                # Messages of an ended incarnation are not met again, not even under their own ids.
+                continue
+            key = self.thread_keys[resource, thread]
             name = message_id(event.data)
-            if key is not None and local_hash(key, name) in self.messages:
+            if local_hash(key, name) in self.messages:
                 wanted[key, name] = (resource, thread, name)
         if wanted:
             found = self._connection.execute(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memfold.definitions import Definition
 from memfold.provenance import Position
 from memfold_projections.bloom import stable_hash
+from memfold_projections.database import OPEN
 from memfold_projections.loader import FIND_DEFINITIONS, FIND_MEMORIES, FIND_SEEN, FIND_THREADS
 from memfold_projections.recent import TAIL_MESSAGES, Tail
 from memfold_projections.rows import (
@@ -54,7 +55,7 @@ SELECT {THREAD_COLUMNS} FROM thread WHERE resource = ? AND live
 """  # noqa: S608  # constants only
 _RESOURCES: Final = f"""
 SELECT {RESOURCE_COLUMNS} FROM resource
-WHERE valid_from <= ? AND valid_to > ? AND (began, began_index) > (?, ?)
+WHERE valid_from <= ? AND valid_to > ? AND began > 0 AND (began, began_index) > (?, ?)
 ORDER BY began, began_index LIMIT ?
 """  # noqa: S608  # constants only
 _OUTCOMES: Final = """
@@ -66,17 +67,17 @@ SELECT sequence, index, resource, thread, reason, detail, time_us FROM parked
 WHERE (sequence, index) > ($sequence, $index) AND ($resource IS NULL OR resource = $resource)
 ORDER BY sequence, index LIMIT $limit
 """
-_COUNTS: Final = """
-SELECT (SELECT count(*) FROM resource WHERE valid_to = 9223372036854775807) AS resources,
-       (SELECT count(*) FROM thread WHERE live AND valid_to = 9223372036854775807) AS threads,
+_COUNTS: Final = f"""
+SELECT (SELECT count(*) FROM resource WHERE began > 0 AND valid_to = {OPEN}) AS resources,
+       (SELECT count(*) FROM thread WHERE live AND valid_to = {OPEN}) AS threads,
        (SELECT count(*) FROM message JOIN thread ON message.thread = thread.key
-        WHERE message.valid_to = 9223372036854775807 AND thread.live
-          AND thread.valid_to = 9223372036854775807) AS messages,
+        WHERE message.valid_to = {OPEN} AND thread.live
+          AND thread.valid_to = {OPEN}) AS messages,
        (SELECT count(*) FROM resource) + (SELECT count(*) FROM thread)
        + (SELECT count(*) FROM message) + (SELECT count(*) FROM definition)
        + (SELECT count(*) FROM keyframe) AS versions,
        (SELECT count(*) FROM parked) AS parked
-"""
+"""  # noqa: S608  # constants only
 
 Outcome = tuple[str, str, str, Position | None]
 """kind, reason, detail, first position of a duplicate."""

@@ -78,7 +78,7 @@ CREATE TABLE definition (
     valid_from    BIGINT  NOT NULL,
     valid_to      BIGINT  NOT NULL
 );
-CREATE TABLE outcome (           -- of what was not applied
+CREATE TABLE outcome (           -- of what was not applied, or has more to say than that
     sequence      BIGINT  NOT NULL,
     index         INTEGER NOT NULL,
     kind          TEXT    NOT NULL,

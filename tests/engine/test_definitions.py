@@ -26,6 +26,7 @@ def refused(value: dict[str, Any]) -> str:
 
 def test_a_template_asks_for_text_a_schema_for_json_and_neither_for_nothing() -> None:
     template = make_definition("# Name", None)
+    assert template is not None
     assert template == Definition("template", "# Name")
     assert template.format == "markdown"
     assert schema({"type": "object"}).format == "json"
@@ -118,7 +119,7 @@ def doubling(levels: int) -> dict[str, Any]:
         {"$ref": "#"},
         {"allOf": [{"$ref": "#"}]},
         {"properties": {"a": {"allOf": [{"$ref": "#"}, {"$ref": "#"}]}}},
-        {"enum": [str(number) for number in range(SCHEMA_VALUES_MAX)]},
+        {"const": [0] * SCHEMA_VALUES_MAX},
         {"allOf": [{"pattern": f"x{number}"} for number in range(SCHEMA_PATTERNS_MAX + 1)]},
         {"patternProperties": {f"x{n}": {} for n in range(SCHEMA_PATTERNS_MAX + 1)}},
         {"pattern": r"((\w{100}){100}){100}"},
@@ -164,11 +165,11 @@ def test_what_was_broken_may_stay_so_but_nothing_may_be_broken_anew() -> None:
 
 
 def test_an_update_that_mends_a_document_with_many_violations_passes() -> None:
-    """Only so many are told apart: the next ones must not look as if they were new."""
+    """All of them are told apart: those left must not look as if they were new."""
     definition = schema({"additionalProperties": {"type": "string"}})
     old: dict[str, Any] = {f"k{number}": number for number in range(3000)}
     assert added_violation(definition, old, {**old, "k0": "mended"}) is None
-    assert added_violation(definition, {"k0": 0}, old) is not None
+    assert added_violation(definition, old, {**old, "more": 0}) is not None
     assert added_violation(definition, None, old) is not None
 
 

@@ -68,7 +68,9 @@ def test_an_id_of_256_bytes_is_accepted(id_: str) -> None:
     assert decode_token(encode_token(id_)) == check_id(id_) == id_
 
 
-@pytest.mark.parametrize("id_", ["", "a" * 257, "é" * 128 + "a", "😀" * 65, "a\ud800", 5, None, b"a"])
+@pytest.mark.parametrize(
+    "id_", ["", "a" * 257, "é" * 128 + "a", "😀" * 65, "a\ud800", 5, None, b"a"]
+)
 def test_what_is_not_an_id_is_refused(id_: object) -> None:
     with pytest.raises(InvalidId) as caught:
         check_id(id_, "thread id")

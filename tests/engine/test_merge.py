@@ -64,7 +64,9 @@ def test_the_shared_merge_cases() -> None:
     ],
 )
 def test_a_merge_says_whether_it_changed_anything(
-    target: Any, patch: dict[str, Any], changed: bool  # noqa: ANN401  # JSON
+    target: Any,  # noqa: ANN401  # JSON
+    patch: dict[str, Any],
+    changed: bool,
 ) -> None:
     _, told = merge(target, patch, {}, (1, 0))
     assert told is changed
@@ -80,7 +82,7 @@ def test_unchanged_branches_are_shared_and_changed_ones_are_copies() -> None:
 def test_a_merge_moves_the_provenance_of_what_it_changes_alone() -> None:
     known: Pointers = {"/a/x": (1, 0), "/a/y": (1, 0), "/b": (1, 0), "/c": (1, 0)}
     target = {"a": {"x": 1, "y": 2}, "b": [1], "c": {}}
-    patch = {"a": {"x": 1, "y": 3}, "b": None, "c": {"d": 1}, "e/~": {"f": {}}}
+    patch: dict[str, Any] = {"a": {"x": 1, "y": 3}, "b": None, "c": {"d": 1}, "e/~": {"f": {}}}
     merge(target, patch, known, (2, 5))
     assert known == {"/a/x": (1, 0), "/a/y": (2, 5), "/c/d": (2, 5), "/e~1~0/f": (2, 5)}
 
@@ -96,7 +98,9 @@ def test_a_merge_moves_the_provenance_of_what_it_changes_alone() -> None:
     ],
 )
 def test_an_emptied_object_is_a_leaf_itself(
-    target: Any, patch: dict[str, Any], expected: Pointers  # noqa: ANN401  # JSON
+    target: Any,  # noqa: ANN401  # JSON
+    patch: dict[str, Any],
+    expected: Pointers,
 ) -> None:
     known: Pointers = {"/a/b" if isinstance((target or {}).get("a"), dict) else "/a": (1, 0)}
     if target is None:

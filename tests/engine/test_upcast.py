@@ -59,7 +59,7 @@ def old_message(upcasters: dict[tuple[str, int], Upcaster]) -> Event | Unreadabl
 
 def test_reading_upcasts_before_the_model_sees_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest stays that of the bytes in the log, whichever code reads them."""
-    from memfold import wire  # noqa: PLC0415  # patched below
+    from memfold import wire  # patched below
 
     _, facet, validator = wire._READERS["MessageAppended"]
     monkeypatch.setitem(wire._READERS, "MessageAppended", (2, facet, validator))

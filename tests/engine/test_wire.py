@@ -54,7 +54,9 @@ def test_an_event_is_read_at_its_position_with_the_address_of_its_subject() -> N
 
 
 def test_unknown_envelope_attributes_are_ignored_as_cloudevents_asks() -> None:
-    assert reasons(MESSAGES, message(traceparent="00-1", datacontenttype="application/json")) == [""]
+    assert reasons(MESSAGES, message(traceparent="00-1", datacontenttype="application/json")) == [
+        ""
+    ]
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,11 @@ def test_what_the_body_leaves_to_the_subject_is_part_of_the_digest() -> None:
     """The same body about another resource is another event, not a duplicate to be skipped."""
     digests = {
         item.digest
-        for subject in (MESSAGES, stored("messages", thread="t2"), stored("messages", resource="u2", thread="t1"))
+        for subject in (
+            MESSAGES,
+            stored("messages", thread="t2"),
+            stored("messages", resource="u2", thread="t1"),
+        )
         for item in read(subject, message())
         if isinstance(item, Event)
     }

@@ -104,10 +104,17 @@ class Log:
         data = {"scope": scope, "mode": mode, "content": content}
         return self.publish("WorkingMemoryUpdated", data, thread=thread, **more)
 
-    def define(self, thread: str | None = None, **definition: object) -> Outcome:
-        """Define the working memory of the resource, or of a thread."""
+    def define(
+        self,
+        thread: str | None = None,
+        *,
+        template: str | None = None,
+        json_schema: dict[str, Any] | None = None,
+    ) -> Outcome:
+        """Define the working memory of the resource, or of a thread; neither takes it away."""
         scope = "resource" if thread is None else "thread"
-        return self.publish("WorkingMemoryDefined", {"scope": scope, **definition}, thread=thread)
+        data = {"scope": scope, "template": template, "json_schema": json_schema}
+        return self.publish("WorkingMemoryDefined", data, thread=thread)
 
     def memory(self, thread: str | None = None) -> Memory:
         """Return a working memory's facet, an empty one where there is none."""

@@ -1,0 +1,1 @@
+"""The command line: ``memfold``. Data goes to stdout, everything else to stderr."""

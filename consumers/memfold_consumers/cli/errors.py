@@ -1,0 +1,74 @@
+"""From errors to exit codes and one line for people: what went wrong, and what to do.
+
+Imports nothing heavy: it must be there before anything can fail.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Final
+
+from memfold.errors import MemfoldError
+from memfold_consumers.cli.text import printable
+
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+REFUSED: Final = 4
+"""A conflict, or events that were rejected or parked."""
+NO_BROKER: Final = 5
+DIVERGED: Final = 6
+NO_ENGINE: Final = 7
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+_EXIT_CODES: Final = {
+    "invalid_id": USAGE,
+    "invalid_request": USAGE,
+    "not_found": NOT_FOUND,
+    "conflict": REFUSED,
+    "rejected": REFUSED,
+    "parked": REFUSED,
+    "broker_unavailable": NO_BROKER,
+    "log_diverged": DIVERGED,
+    "engine_unavailable": NO_ENGINE,
+    "stream_missing": NO_ENGINE,
+}
+_WHAT_TO_DO: Final = {
+    "broker_unavailable": "check that the NATS server runs and that --nats names it",
+    "engine_in_use": "use the directory's engine, or give another --data",
+    "engine_unavailable": "start one: memfold serve",
+    "extra_missing": "pip install 'memfold[metrics]'",
+    "log_diverged": "nothing was skipped: compare the stream with the log, see memfold status",
+    "not_yet_consistent": "the engine is still folding: see memfold status, then ask again",
+    "publish_denied": "check the permissions of the NATS user",
+    "storage_error": "see the files of the data directory",
+    "stream_full": "raise the stream's limit",
+    "stream_missing": "start an engine, which creates the streams: memfold serve",
+    "unsafe_stream": "change the stream's settings as said",
+}
+
+
+class UsageError(MemfoldError):
+    """The command line does not fit together."""
+
+    code = "usage"
+
+
+def exit_code(error: MemfoldError) -> int:
+    """Return the exit code of an error."""
+    return USAGE if isinstance(error, UsageError) else _EXIT_CODES.get(error.code, FAILURE)
+
+
+def report(code: str, message: str, *, as_json: bool) -> None:
+    """Say on stderr what went wrong: one line for people, or one JSON object."""
+    if as_json:
+        text = json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False)
+    else:
+        advice = _WHAT_TO_DO.get(code)
+        first, newline, rest = message.partition("\n")
+        first = first if advice is None else f"{first} ({advice})"
+        text = printable(f"memfold: {first}{newline}{rest}", keep="\n")
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,273 @@
+"""Publishing prepared events once each, in order, and keeping count of what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import nats.errors
+
+from memfold.connection import ConnectionCut
+from memfold.errors import (
+    BrokerUnavailable,
+    EngineUnavailable,
+    InvalidEvent,
+    NotYetConsistent,
+    PublishDenied,
+)
+from memfold.jetstream import JetStreamError, read_recorded
+from memfold.wire import message_digests
+from memfold_consumers.formats.stable import Item, runs
+
+if TYPE_CHECKING:
+    from memfold.client import Client
+
+OUTCOMES_AT_ONCE: Final = 1000
+"""Events whose outcomes are asked for together, at most; a batch may hold as many."""
+PENDING_MAX: Final = 5000
+STALLED_MAX: Final = 6
+"""How often in a row the engine may have come no further within the time of a query."""
+PATIENCE_S: Final = 60.0
+"""How long broker and engine may be away: a killed local engine is started again meanwhile."""
+PAUSE_S: Final = 0.2
+
+Position = tuple[int, int]
+T = TypeVar("T")
+
+_AWAY: Final = (
+    BrokerUnavailable,
+    EngineUnavailable,
+    ConnectionCut,
+    JetStreamError,
+    TimeoutError,
+    nats.errors.Error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One event that has no effect, and why."""
+
+    origin: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an input holds, and what became of it so far."""
+
+    failures: list[Failure] = field(default_factory=list[Failure])
+    failed: int = 0
+    events: int = 0
+    messages: int = 0
+    added: int = 0
+    already_there: int = 0
+    last_sequence: int = 0
+    resources: set[str] = field(default_factory=set[str])
+    threads: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    @property
+    def done(self) -> int:
+        """How many events are in the log."""
+        return self.added + self.already_there
+
+    def count(self, item: Item) -> None:
+        """Count an event of the input."""
+        address = item.event.address
+        self.events += 1
+        self.messages += item.event.type == "MessageAppended"
+        if address.resource is not None:
+            self.resources.add(address.resource)
+            if address.thread is not None:
+                self.threads.add((address.resource, address.thread))
+
+    def fail(self, failure: Failure) -> None:
+        """Count and keep a failure, as many as can be shown."""
+        self.failed += 1
+        if len(self.failures) < OUTCOMES_AT_ONCE:
+            self.failures.append(failure)
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """Return the counts as JSON."""
+        return {
+            "messages": self.messages,
+            "threads": len(self.threads),
+            "resources": len(self.resources),
+            "events": self.events,
+            "last_sequence": self.last_sequence,
+            "seconds": round(seconds, 3),
+            "added": self.added,
+            "already_there": self.already_there,
+            "failed": self.failed,
+        }
+
+
+class Feeder:
+    """Publishes what the engine does not know yet. ``feed`` may run several times at once."""
+
+    def __init__(
+        self,
+        client: Client,
+        tally: Tally,
+        began_at: int,
+        progress: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """``began_at`` is the log's last sequence now: what is there is not published again."""
+        self.tally = tally
+        self._client = client
+        self._began_at = began_at
+        self._progress = progress
+        self._pending: dict[Position, Item] = {}
+        tally.last_sequence = began_at
+
+    async def feed(self, items: Sequence[Item]) -> None:
+        """Publish those of these events that are not in the log yet, in their order.
+
+        Raises:
+            MemfoldError: the broker or the engine is gone, or refuses; run the ingest again.
+        """
+        fresh: list[Item] = []
+        known: list[tuple[Item, Position]] = []
+        for item, place in zip(items, await self._known(items), strict=True):
+            self.tally.count(item)
+            if place is None:
+                fresh.append(item)
+            else:
+                known.append((item, place))
+        await self._note_known(known)
+        for run in runs(fresh):
+            await self._publish(run)
+        if len(self._pending) >= PENDING_MAX:
+            await self._settle()
+
+    async def finish(self) -> None:
+        """Wait until everything is folded, and count what was not applied."""
+        await self._settle()
+
+    async def folded(self, sequence: int) -> None:
+        """Wait until the fold has come to a sequence, for as long as it makes progress.
+
+        Raises:
+            NotYetConsistent: it stands still.
+        """
+        stalled, checkpoint = 0, -1
+        while True:
+            try:
+                await self._ask("known", {"source": "-", "ids": []}, sequence)
+            except NotYetConsistent:
+                status = await self._ask("status", {}, 0)
+                stalled = stalled + 1 if status["sequence"] == checkpoint else 0
+                checkpoint = status["sequence"]
+                if stalled == STALLED_MAX:
+                    raise
+            else:
+                return
+
+    async def _known(self, items: Sequence[Item]) -> list[Position | None]:
+        """Return where events stand already, asking once for each actor."""
+        by_actor: defaultdict[str, list[int]] = defaultdict(list)
+        for number, item in enumerate(items):
+            by_actor[item.event.address.actor].append(number)
+        places: list[Position | None] = [None] * len(items)
+        for actor, numbers in by_actor.items():
+            ids = [items[number].event.id for number in numbers]
+            answer = await self._ask("known", {"source": actor, "ids": ids}, self._began_at)
+            for number, place in zip(numbers, answer["positions"], strict=True):
+                places[number] = None if place is None else (place[0], place[1])
+        return places
+
+    async def _note_known(self, known: Sequence[tuple[Item, Position]]) -> None:
+        """Count what is in the log, unless another event there has the same id."""
+        stored: dict[int, Sequence[bytes]] = {}
+        for item, place in known:
+            sequence, index = place
+            if item.given_id and sequence not in stored:
+                stored[sequence] = await self._digests(sequence)
+            digests = stored.get(sequence, ())
+            if item.given_id and index < len(digests) and digests[index] != item.digest:
+                message = f"another event with this id stands at sequence {sequence}"
+                self.tally.fail(Failure(item.origin, "id_reused", message))
+            else:
+                self.tally.already_there += 1
+                self._pending[place] = item
+        self._progress(self.tally.done)
+
+    async def _digests(self, sequence: int) -> Sequence[bytes]:
+        """Return the digests of a message; none if it is gone, or may not be read by us."""
+        connection, stream = self._client.connection, self._client.namespace
+        try:
+            recorded = await _patiently(lambda: read_recorded(connection, stream, sequence))
+            return () if recorded is None else message_digests(recorded.payload)
+        except (InvalidEvent, PublishDenied):
+            return ()
+
+    async def _ask(
+        self, operation: str, arguments: dict[str, Any], min_sequence: int
+    ) -> dict[str, Any]:
+        ask = self._client.queries.ask
+        return await _patiently(
+            lambda: ask(operation, None, arguments, fresh=False, min_sequence=min_sequence)
+        )
+
+    async def _publish(self, run: Sequence[Item]) -> None:
+        try:
+            receipt = await self._client.publish([item.event for item in run])
+        except InvalidEvent as error:
+            for item in run:
+                self.tally.fail(Failure(item.origin, error.reason, error.message))
+            return
+        for number, item in enumerate(run):
+            self._pending[receipt.sequence, receipt.index + number] = item
+        self.tally.last_sequence = max(self.tally.last_sequence, receipt.sequence)
+        if receipt.duplicate:
+            self.tally.already_there += len(run)
+        else:
+            self.tally.added += len(run)
+        self._progress(self.tally.done)
+
+    async def _settle(self) -> None:
+        """Ask what became of all that was published or found, a part at a time."""
+        pending, self._pending = self._pending, {}
+        await self.folded(max((sequence for sequence, _ in pending), default=0))
+        counts: dict[int, int] = {}
+        for sequence, index in sorted(pending):
+            counts[sequence] = index + 1
+        asked: list[list[int]] = []
+        total = 0
+        for sequence, count in counts.items():
+            if asked and total + count > OUTCOMES_AT_ONCE:
+                await self._outcomes(asked, pending)
+                asked, total = [], 0
+            asked.append([sequence, count])
+            total += count
+        if asked:
+            await self._outcomes(asked, pending)
+
+    async def _outcomes(self, asked: list[list[int]], pending: dict[Position, Item]) -> None:
+        answer = await self._ask("outcome", {"positions": asked}, asked[-1][0])
+        for (sequence, _), outcomes in zip(asked, answer["outcomes"], strict=True):
+            for index, outcome in enumerate(outcomes):
+                item = pending.get((sequence, index))
+                if item is not None and outcome["kind"] in ("rejected", "parked"):
+                    message = outcome["detail"] or outcome["kind"]
+                    self.tally.fail(Failure(item.origin, outcome["reason"], message))
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Try again while broker or engine are away, for ``PATIENCE_S`` seconds."""
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + PATIENCE_S
+    while True:
+        try:
+            return await work()
+        except _AWAY as error:
+            if clock() >= give_up_at:
+                if isinstance(error, BrokerUnavailable | EngineUnavailable):
+                    raise
+                message = f"the NATS server does not answer: {str(error) or type(error).__name__}"
+                raise BrokerUnavailable(message) from error
+        await asyncio.sleep(PAUSE_S)

@@ -1,0 +1,284 @@
+"""The reading commands: one question each, answered as of all that the log held when asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final, cast
+
+from memfold.client import Client
+from memfold.errors import NotFound
+from memfold.ids import check_id
+from memfold_consumers.cli.access import caught_up, engine
+from memfold_consumers.cli.errors import DIVERGED, OK, report
+from memfold_consumers.cli.options import Options
+from memfold_consumers.cli.output import Printer, compact, flush, pretty, write_json
+
+ACTOR: Final = "memfold-cli"
+PAGE: Final = 1000
+_CHANGE_FIELDS: Final = (
+    "sequence",
+    "index",
+    "time",
+    "actor",
+    "type",
+    "causation",
+    "data",
+    "thread",
+    "id",
+    "correlation",
+    "outcome",
+    "reason",
+)
+
+Answer = dict[str, Any]
+
+
+async def show(options: Options, resource: str, thread: str | None, last: int) -> int:
+    """Print the snapshot of a resource, or of one of its threads."""
+    _check(resource, thread)
+    async with engine(options, actor=ACTOR) as client:
+        found = await _ask(client, "snapshot", resource, {"thread": thread, "last": last})
+        sequence = found["sequence"]
+        messages: list[Answer] = found["messages"]
+        if found["next"] is not None and len(messages) < last:
+            arguments = {"thread": thread, "before": found["next"], "as_of": sequence}
+            older, _ = await _newest(client, resource, arguments, last - len(messages))
+            messages = older + messages
+        memories: Answer = found["working_memory"]
+        if not messages and memories["resource"] is None and found["thread_state"] is None:
+            await _check_known(client, resource, sequence)
+    if options.json:
+        write_json(
+            {
+                "resource": resource,
+                "thread": thread,
+                "working_memory": memories,
+                "messages": messages,
+                "sequence": sequence,
+                "lag": found["lag"],
+            }
+        )
+        return OK
+    out = Printer()
+    where = resource if thread is None else f"{resource}, thread {thread}"
+    out.heading(f"{where}: sequence {sequence}, lag {found['lag']}")
+    _print_memory(out, "Working memory of the resource", memories["resource"])
+    if thread is not None:
+        _print_memory(out, "Working memory of the thread", memories["thread"])
+    out.line()
+    out.heading(f"Messages ({len(messages)})")
+    _print_messages(out, messages, with_thread=thread is None)
+    return OK
+
+
+async def messages(options: Options, resource: str, thread: str | None, last: int | None) -> int:
+    """Print messages, oldest first: all, or the last ones."""
+    _check(resource, thread)
+    async with engine(options, actor=ACTOR) as client:
+        if last is None:
+            found, sequence = await _all(client, "messages", resource, {"thread": thread})
+        else:
+            minimum = await caught_up(client)
+            arguments: Answer = {"thread": thread}
+            found, sequence = await _newest(client, resource, arguments, last, minimum)
+        if not found:
+            await _check_known(client, resource, sequence)
+    if options.json:
+        write_json(
+            {"resource": resource, "thread": thread, "messages": found, "sequence": sequence}
+        )
+    else:
+        _print_messages(Printer(), found, with_thread=thread is None)
+    return OK
+
+
+async def threads(options: Options, resource: str) -> int:
+    """Print the threads of a resource, in order of creation."""
+    _check(resource, None)
+    async with engine(options, actor=ACTOR) as client:
+        found, sequence = await _all(client, "threads", resource, {})
+        if not found:
+            await _check_known(client, resource, sequence)
+    if options.json:
+        write_json({"resource": resource, "threads": found, "sequence": sequence})
+    else:
+        Printer().table(
+            ("thread", "title", "created", "updated"),
+            [(each["id"], each["title"], each["created_at"], each["updated_at"]) for each in found],
+        )
+    return OK
+
+
+async def parked(options: Options, resource: str | None) -> int:
+    """Print the events that could not be understood, with their reasons."""
+    _check(resource, None)
+    async with engine(options, actor=ACTOR) as client:
+        found, sequence = await _all(client, "parked", resource, {})
+    if options.json:
+        write_json({"parked": found, "sequence": sequence})
+    elif not found:
+        Printer(stderr=True).line("nothing is parked")
+    else:
+        Printer().table(
+            ("#sequence", "#index", "time", "resource", "thread", "reason", "detail"),
+            [[each[name] for name in _PARKED_FIELDS] for each in found],
+        )
+    return OK
+
+
+_PARKED_FIELDS: Final = ("sequence", "index", "time", "resource", "thread", "reason", "detail")
+
+
+async def log(options: Options, resource: str, thread: str | None, *, everything: bool) -> int:
+    """Print the changes of a resource or thread, one a line, as their pages come."""
+    _check(resource, thread)
+    arguments: Answer = {"everything": everything}
+    if thread is not None:
+        arguments["thread"] = thread
+    number = 0
+    async with engine(options, actor=ACTOR) as client:
+        out = None if options.json else Printer()
+        async for page, sequence in _pages(client, "history", "changes", resource, arguments):
+            for change in page:
+                if out is None:
+                    write_json({name: change.get(name) for name in _CHANGE_FIELDS})
+                else:
+                    _print_change(out, change)
+            flush()
+            number += len(page)
+            if number == 0:
+                await _check_known(client, resource, sequence)
+    return OK
+
+
+async def status(options: Options) -> int:
+    """Print what the engine says of itself; a fold that has stopped is an error."""
+    async with engine(options, actor=ACTOR) as client:
+        found = await client.queries.ask("status", None, fresh=False)
+    if options.json:
+        write_json(found)
+    else:
+        rows = [
+            (name, value if isinstance(value, str) else compact(value))
+            for name, value in _flat("", found)
+        ]
+        Printer().table(("what", "value"), rows)
+    if found["state"] == "halted":
+        error: Answer = found["error"]
+        report(str(error["code"]), str(error["message"]), as_json=options.json)
+        return DIVERGED
+    return OK
+
+
+def _check(resource: str | None, thread: str | None) -> None:
+    if resource is not None:
+        check_id(resource, "resource")
+    if thread is not None:
+        check_id(thread, "thread")
+
+
+async def _ask(client: Client, operation: str, resource: str, arguments: Answer) -> Answer:
+    minimum = await caught_up(client)
+    return await client.queries.ask(operation, resource, arguments, min_sequence=minimum)
+
+
+async def _pages(
+    client: Client, operation: str, key: str, resource: str | None, arguments: Answer
+) -> AsyncIterator[tuple[list[Answer], int]]:
+    """Yield pages, oldest first, each with the sequence that the first one was computed at."""
+    asked: Answer = {**arguments, "limit": PAGE}
+    minimum = await caught_up(client)
+    sequence: int | None = None
+    while True:
+        answer = await client.queries.ask(operation, resource, asked, min_sequence=minimum)
+        if sequence is None:
+            sequence = int(answer["sequence"])
+            if operation == "messages":
+                asked["as_of"] = sequence
+        yield answer[key], sequence
+        if answer["next"] is None:
+            return
+        asked["after"] = answer["next"]
+
+
+async def _all(
+    client: Client, operation: str, resource: str | None, arguments: Answer
+) -> tuple[list[Answer], int]:
+    found: list[Answer] = []
+    sequence = 0
+    async for page, at in _pages(client, operation, operation, resource, arguments):
+        found += page
+        sequence = at
+    return found, sequence
+
+
+async def _newest(
+    client: Client, resource: str, arguments: Answer, last: int, minimum: int = 0
+) -> tuple[list[Answer], int]:
+    """Return the newest messages, page by page backwards, in the order of the log."""
+    asked: Answer = {**arguments, "newest": True}
+    pages: list[list[Answer]] = []
+    missing = last
+    while True:
+        # None is asked for as one, so that even then the answer says what is known.
+        asked["limit"] = min(max(missing, 1), PAGE)
+        answer = await client.queries.ask("messages", resource, asked, min_sequence=minimum)
+        asked["as_of"] = asked.get("as_of", answer["sequence"])
+        page: list[Answer] = answer["messages"] if missing else []
+        pages.append(page)
+        missing -= len(page)
+        if missing <= 0 or answer["next"] is None:
+            break
+        asked["before"] = answer["next"]
+    return [message for page in reversed(pages) for message in page], asked["as_of"]
+
+
+async def _check_known(client: Client, resource: str, sequence: int) -> None:
+    """Raise ``NotFound`` for a resource without memory, messages and threads."""
+    asked = client.queries.ask
+    memory = await asked("working_memory", resource, {"thread": None}, min_sequence=sequence)
+    found = await asked("threads", resource, {"limit": 1}, min_sequence=sequence)
+    if memory["working_memory"] is None and not found["threads"]:
+        message = f"nothing is known of resource {resource!r}"
+        raise NotFound(message)
+
+
+def _print_memory(out: Printer, title: str, memory: Answer | None) -> None:
+    out.line()
+    if memory is None:
+        out.heading(f"{title}: none")
+        return
+    out.heading(f"{title}: {memory['format']}, revision {memory['revision']}")
+    content = memory["content"]
+    out.block(content if isinstance(content, str) else pretty(content))
+
+
+def _print_messages(out: Printer, found: list[Answer], *, with_thread: bool) -> None:
+    for message in found:
+        thread = f"{message['thread']} " if with_thread else ""
+        speaker = message["metadata"].get("speaker")
+        who = message["role"] if not isinstance(speaker, str) else f"{message['role']} {speaker}"
+        out.line(f"{message['created_at']} {thread}{message['id']} {who}", "cyan")
+        out.block(compact(message["content"]))
+
+
+def _print_change(out: Printer, change: Answer) -> None:
+    cause = "" if change["causation"] is None else f" because of {change['causation']}"
+    thread = "" if change["thread"] is None else f" {change['thread']}"
+    fate = "" if change["outcome"] == "applied" else f" [{change['outcome']}: {change['reason']}]"
+    out.line(
+        f"{change['sequence']}.{change['index']} {change['time']} "
+        f"{change['actor']} {change['type']}{thread}{cause}{fate}",
+        "cyan",
+    )
+    out.line(f"  {compact(change['data'])}")
+
+
+def _flat(prefix: str, value: Answer) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, item in value.items():
+        if isinstance(item, dict):
+            rows += _flat(f"{prefix}{name}.", cast("Answer", item))
+        else:
+            rows.append((f"{prefix}{name}", item))
+    return rows

@@ -1,0 +1,65 @@
+"""Events that come out the same each time: ids from content, batches from order and size alone.
+
+So an ingest can be run again, or go on where it was cut, and the log gets nothing twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from memfold.building import Prepared
+from memfold.canonical import encode_text
+from memfold.errors import MemfoldError
+from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
+
+EVENT_IDS: Final = uuid.UUID("7a1de5c4-5b0a-4d53-9c35-9f0d0c6f3b58")
+"""The name space of ids made from content; another one would make every old input new."""
+
+Salts = Callable[[], str]
+"""Draws a fresh salt: randomness is an argument here, and no part of an event's identity."""
+
+
+class InvalidInput(MemfoldError):
+    """A file is not of the format it is said to be; the message says where."""
+
+    code = "invalid_input"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One event of an input; ``origin`` says where it stands there, for people.
+
+    ``given_id`` tells that the id was the input's own, so it says nothing of the content.
+    """
+
+    event: Prepared
+    origin: str
+    digest: bytes
+    given_id: bool = False
+
+
+def stable_id(content: Mapping[str, Any], occurrence: int = 1) -> str:
+    """Return the id of an event without one: the same content at the same occurrence, the same id.
+
+    ``content`` must have passed the gate and say all that tells the event from others.
+    """
+    return str(uuid.uuid5(EVENT_IDS, f"{occurrence} {encode_text(content)}"))
+
+
+def runs(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Split into batches: consecutive events of one address, within the limits of a message."""
+    run: list[Item] = []
+    size = 2
+    for item in items:
+        more = len(item.event.payload) + 1
+        full = len(run) == BATCH_EVENTS_MAX or size + more > PAYLOAD_BYTES_MAX
+        if run and (full or item.event.address != run[0].event.address):
+            yield run
+            run, size = [], 2
+        run.append(item)
+        size += more
+    if run:
+        yield run

@@ -1,0 +1,119 @@
+"""What all handles of one connection share: publishing, asking, and what is remembered between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from memfold.because import Appended, Because, Grounds, grounds
+from memfold.building import Context, Prepared, build
+from memfold.connection import Connection
+from memfold.publisher import Publisher
+from memfold.receipts import Receipt
+from memfold.requests import Queries
+from memfold.subjects import Address, Facet
+
+Write = tuple[str, Mapping[str, Any]]
+"""The type of an event and its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a caller says beside the change itself."""
+
+    expected: int | None = None
+    because: Because = None
+    correlation: str | None = None
+    incarnation: int | None = None
+
+
+NO_INTENT: Final = Intent()
+
+
+class Client:
+    """One actor's way into one namespace; handles are thin names on top of it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        namespace: str,
+        actor: str,
+        timeout_s: float,
+        query_timeout_s: float,
+    ) -> None:
+        self.connection = connection
+        self.namespace = namespace
+        self.actor = actor
+        self.queries = Queries(connection, namespace, timeout_s=query_timeout_s)
+        self._publisher = Publisher(connection, namespace, timeout_s=timeout_s, engine=self.queries)
+        self._appended = Appended()
+
+    def address(self, resource: str | None, thread: str | None, facet: Facet) -> Address:
+        """Return the address of what this actor says about a document."""
+        return Address(resource, thread, facet, self.actor)
+
+    def grounds(self, because: Because, resource: str | None, thread: str | None) -> Grounds:
+        """Return what a write rests on."""
+        return grounds(because, resource=resource, thread=thread, appended=self._appended)
+
+    async def write(
+        self, address: Address, writes: Sequence[Write], intent: Intent = NO_INTENT
+    ) -> Receipt:
+        """Build events of one address and publish them together."""
+        causation = self.grounds(intent.because, address.resource, address.thread).causation
+        context = Context(causation, intent.correlation, intent.incarnation)
+        events = [build(address, type_, data, context) for type_, data in writes]
+        messages = tuple(
+            (str(address.thread), message)
+            for type_, data in writes
+            if (message := _message_id(type_, data)) is not None
+        )
+        receipt = await self.publish(events, expected=intent.expected, messages=messages)
+        for event, (type_, data) in zip(events, writes, strict=True):
+            message_id = _message_id(type_, data)
+            if message_id is not None and address.resource and address.thread:
+                self._appended.note(address.resource, address.thread, message_id, event.id)
+        return receipt
+
+    async def publish(
+        self,
+        events: Sequence[Prepared],
+        *,
+        expected: int | None = None,
+        messages: tuple[tuple[str, str], ...] = (),
+    ) -> Receipt:
+        """Publish prepared events of one address as one message."""
+        landed = await self._publisher.publish(events, expected=expected)
+        address = events[0].address
+        self.queries.sightings.note(address.resource, landed.sequence)
+        return Receipt(
+            sequence=landed.sequence,
+            index=landed.index,
+            event_ids=tuple(event.id for event in events),
+            duplicate=landed.duplicate,
+            resource=address.resource,
+            thread=address.thread,
+            messages=messages,
+            _queries=self.queries,
+        )
+
+    async def close(self) -> None:
+        """Wait for what is on its way, then close the connection."""
+        try:
+            await self._publisher.drain()
+        finally:
+            await self._publisher.close()
+            await self.connection.close()
+
+
+def _message_id(type_: str, data: Mapping[str, Any]) -> str | None:
+    """Return the message that an event brings or changes; a deleted one grounds nothing."""
+    if type_ == "MessageAppended":
+        found = data["message"].get("id")
+    elif type_ == "MessageUpdated":
+        found = data.get("id")
+    else:
+        return None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,156 @@
+"""The way in: ``connect()`` and ``Memory``, one actor's view of one namespace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from memfold.building import Prepared, prepare
+from memfold.client import Client
+from memfold.connection import Connection
+from memfold.ids import check_id
+from memfold.limits import BATCH_EVENTS_MAX
+from memfold.reads import ResourceState
+from memfold.receipts import Receipt
+from memfold.resource import Resource
+from memfold.streams import ensure_streams
+from memfold.subjects import Facet, check_namespace
+from memfold.working_memory import WorkingMemory
+
+CONNECT_TIMEOUT_S: Final = 5.0
+QUERY_TIMEOUT_S: Final = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    url: str | Sequence[str] = "nats://127.0.0.1:4222",
+    *,
+    actor: str,
+    namespace: str = "memfold",
+    timeout_s: float = 30.0,
+    query_timeout_s: float = QUERY_TIMEOUT_S,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    **nats_options: Any,  # noqa: ANN401  # nats-py's own
+) -> AsyncGenerator[Memory, None]:
+    """Open the memory of a namespace as ``actor``; it reconnects for ever once it was connected.
+
+    A publish is tried again for ``timeout_s`` seconds. Further options go to nats-py's ``connect``:
+    ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix`` and so on.
+
+    Raises:
+        BrokerUnavailable: no server answered within ``connect_timeout_s`` seconds.
+        PublishDenied: the server refuses the credentials.
+        InvalidId: the actor or the namespace cannot be a token of a subject.
+    """
+    check_id(actor, "actor")
+    check_namespace(namespace)
+    connection = await Connection.open(
+        url,
+        name=f"memfold {actor}",
+        connect_timeout_s=connect_timeout_s,
+        options=nats_options,
+    )
+    client = Client(
+        connection,
+        namespace=namespace,
+        actor=actor,
+        timeout_s=timeout_s,
+        query_timeout_s=query_timeout_s,
+    )
+    try:
+        yield Memory(client)
+    finally:
+        closing = asyncio.ensure_future(client.close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await connection.close()
+            closing.cancel()
+            raise
+
+
+class Memory:
+    """All memory of one namespace, seen and changed as one actor."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that this memory is of."""
+        return self._client.namespace
+
+    @property
+    def actor(self) -> str:
+        """Who publishes."""
+        return self._client.actor
+
+    @property
+    def defaults(self) -> WorkingMemory:
+        """The namespace's default definition: only ``define()`` has an effect here."""
+        return WorkingMemory(self._client, None, None)
+
+    def resource(self, id: str) -> Resource:
+        """Return the handle of a resource, whether anything is known of it or not."""
+        return Resource(self._client, id)
+
+    async def resources(
+        self, *, limit: int | None = None, fresh: bool = True
+    ) -> list[ResourceState]:
+        """Return all resources."""
+        found, _ = await self._client.queries.pages(
+            "resources", None, "resources", limit=limit, fresh=fresh
+        )
+        return [ResourceState.from_json(item) for item in found]
+
+    async def parked(
+        self, resource: str | None = None, *, limit: int | None = None, fresh: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the events that could not be understood, with their reasons, as plain JSON."""
+        found, _ = await self._client.queries.pages(
+            "parked", resource, "parked", limit=limit, fresh=fresh
+        )
+        return found
+
+    async def status(self) -> dict[str, Any]:
+        """Return what the engine says of itself, as plain JSON."""
+        return await self._client.queries.ask("status", None, fresh=False)
+
+    async def known(
+        self, ids: Sequence[str], *, source: str | None = None, fresh: bool = True
+    ) -> list[tuple[int, int] | None]:
+        """Return the position of each event id of an actor that is folded already, else None."""
+        found: list[tuple[int, int] | None] = []
+        queries = self._client.queries
+        minimum = queries.sightings.highest(None) if fresh else 0
+        for start in range(0, len(ids), BATCH_EVENTS_MAX):
+            part = ids[start : start + BATCH_EVENTS_MAX]
+            found.extend(await queries.locate(source or self.actor, part, minimum))
+        return found
+
+    def prepare(
+        self, raw: Mapping[str, Any], *, resource: str, thread: str | None, facet: Facet
+    ) -> Prepared:
+        """Check and encode a ready-made event of this actor, for ``publish``.
+
+        Raises:
+            InvalidEvent: the fold would park it, under this ``reason``.
+        """
+        return prepare(raw, self._client.address(resource, thread, facet))
+
+    async def publish(self, events: Sequence[Prepared], *, expected: int | None = None) -> Receipt:
+        """Publish prepared events of one resource, thread and facet: all together or none.
+
+        Raises:
+            InvalidEvent, TooLarge: nothing was sent.
+            RevisionConflict, PublishDenied, StreamMissing, StreamFull, BrokerUnavailable.
+        """
+        return await self._client.publish(events, expected=expected)
+
+    async def ensure_streams(self, *, replicas: int = 1) -> None:
+        """Create the namespace's streams or check them, where no engine has done so."""
+        await ensure_streams(
+            self._client.connection.client, self._client.namespace, replicas=replicas
+        )

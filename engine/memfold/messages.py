@@ -1,0 +1,50 @@
+"""Messages as callers give them: a ``Message``, a dictionary, or a list of either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from memfold.building import new_id
+from memfold.canonical import from_us, to_us
+from memfold.events import Content, Metadata, Role
+
+
+class Message(BaseModel):
+    """A message to append. Without ``created_at`` it is as old as its event."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    content: Content
+    id: str = Field(default_factory=new_id)
+    created_at: AwareDatetime | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in an event."""
+        raw: dict[str, Any] = {"id": self.id, "role": self.role, "content": self.content}
+        if self.created_at is not None:
+            raw["created_at"] = from_us(to_us(self.created_at))
+        if self.metadata:
+            raw["metadata"] = self.metadata
+        return raw
+
+
+MessageLike = Message | Mapping[str, Any]
+
+
+def message_list(given: MessageLike | Sequence[MessageLike]) -> list[dict[str, Any]]:
+    """Return what was given as event data, with fresh ids where none are given."""
+    items = [given] if isinstance(given, Message | Mapping) else list(given)
+    return [_raw(item) for item in items]
+
+
+def _raw(given: MessageLike) -> dict[str, Any]:
+    if isinstance(given, Message):
+        return given.to_json()
+    raw = dict(given)
+    raw.setdefault("id", new_id())
+    return raw

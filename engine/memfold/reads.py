@@ -1,0 +1,140 @@
+"""What reads return: small frozen values that also turn into plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+from memfold.canonical import from_us, to_us
+
+
+class Read:
+    """Base of what is read: made from an engine's JSON, and plain JSON again."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], **more: object) -> Self:
+        """Make it from an engine's JSON; unknown fields of a newer engine are left out."""
+        values: dict[str, Any] = {**raw, **more}
+        given: dict[str, Any] = {}
+        for field in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if field.name not in values:
+                continue
+            value = values[field.name]
+            is_time = str(field.type).startswith("datetime") and isinstance(value, str)
+            given[field.name] = datetime.fromisoformat(value) if is_time else value
+        return cls(**given)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON: objects, lists, text, numbers."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingMemoryState(Read):
+    """A working memory at ``sequence``. ``revision`` is what ``expected=`` takes."""
+
+    content: str | dict[str, Any]
+    format: str
+    revision: int
+    changed_at: datetime
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState(Read):
+    """A live thread. ``incarnation`` counts its lives."""
+
+    id: str
+    resource: str
+    title: str
+    metadata: dict[str, Any]
+    incarnation: int
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceState(Read):
+    """A resource and its metadata."""
+
+    id: str
+    metadata: dict[str, Any]
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView(Read):
+    """A message of a thread; its position in the log is (``sequence``, ``index``)."""
+
+    id: str
+    thread: str
+    role: str
+    content: str | list[dict[str, Any]]
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    sequence: int
+    index: int
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The message's place in the order of its thread."""
+        return self.sequence, self.index
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Read):
+    """One event of a history, with what became of it."""
+
+    sequence: int
+    index: int
+    time: datetime
+    actor: str
+    type: str
+    thread: str | None
+    id: str
+    causation: str | None
+    correlation: str | None
+    data: dict[str, Any]
+    outcome: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Read):
+    """A thread, its last messages and both working memories, all at one ``sequence``.
+
+    ``lag`` is how many messages of the log the engine had still to fold.
+    """
+
+    sequence: int
+    lag: int
+    resource: str
+    thread: ThreadState | None
+    working_memory: WorkingMemoryState | None
+    thread_working_memory: WorkingMemoryState | None
+    messages: tuple[MessageView, ...]
+
+
+def memory_state(raw: Mapping[str, Any] | None, sequence: int) -> WorkingMemoryState | None:
+    """Return a working memory as read at a sequence."""
+    return None if raw is None else WorkingMemoryState.from_json(raw, sequence=sequence)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # any field
+    if isinstance(value, Read):
+        return value.to_json()
+    if isinstance(value, datetime):
+        return from_us(to_us(value))
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,161 @@
+"""Log and generation together: what a crash between their transactions leaves, and sets right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memfold.errors import StorageError
+from memfold.leaf import leaf_hash
+from memfold_projections.content import content_digests
+from memfold_projections.generation import Generation
+from memfold_projections.reader import reading
+from memfold_projections.store import Store
+from support.log import NAMESPACE
+from support.scenario import make_log
+
+
+def open_store(path: Path) -> Store:
+    return Store(path, NAMESPACE)
+
+
+def test_a_crash_between_log_and_generation_is_made_good_on_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has a batch that the generation lacks: opening folds it, once."""
+    log = make_log(1, 100)
+    expected = open_store(tmp_path / "expected")
+    expected.fold(log)
+    store = open_store(tmp_path / "crashed")
+    store.fold(log[:60])
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Generation, "fold", die)
+        with pytest.raises(KeyboardInterrupt):
+            store.fold(log[60:])
+    store.close()
+    again = open_store(tmp_path / "crashed")
+    assert again.sequence == 100
+    assert content_digests(again.generation) == content_digests(expected.generation)
+    again.close()
+    expected.close()
+
+
+def test_a_lost_generation_is_folded_anew_from_the_log(tmp_path: Path) -> None:
+    """Projections are disposable: without its file the same content comes back."""
+    store = open_store(tmp_path)
+    store.fold(make_log(2, 150))
+    digests = content_digests(store.generation)
+    store.close()
+    store.generation.path.unlink()
+    again = open_store(tmp_path)
+    assert content_digests(again.generation) == digests
+    again.close()
+
+
+def test_a_damaged_generation_is_set_aside_and_folded_anew(tmp_path: Path) -> None:
+    """A file that cannot be opened stays for inspection; the next number takes its place."""
+    store = open_store(tmp_path)
+    store.fold(make_log(3, 80))
+    digests = content_digests(store.generation)
+    store.close()
+    damaged = store.generation.path
+    damaged.write_bytes(b"no database" * 1000)
+    again = open_store(tmp_path)
+    assert again.number == store.number + 1
+    assert damaged.exists()
+    assert content_digests(again.generation) == digests
+    again.close()
+    third = open_store(tmp_path)
+    assert third.number == again.number
+    third.close()
+
+
+def test_a_generation_ahead_of_the_log_is_not_believed(tmp_path: Path) -> None:
+    """A log restored from an older copy wins over what was folded beyond it."""
+    log = make_log(4, 60)
+    store = open_store(tmp_path / "a")
+    store.fold(log[:30])
+    store.close()
+    old = (tmp_path / "a" / "log.duckdb").read_bytes()
+    store = open_store(tmp_path / "a")
+    store.fold(log[30:])
+    store.close()
+    (tmp_path / "a" / "log.duckdb").write_bytes(old)
+    again = open_store(tmp_path / "a")
+    assert again.sequence == 30
+    assert again.number == 2
+    again.close()
+
+
+def test_a_damaged_log_stops_the_start(tmp_path: Path) -> None:
+    """The log may be the only whole copy: it is never set aside by itself."""
+    store = open_store(tmp_path)
+    store.fold(make_log(5, 10))
+    store.close()
+    (tmp_path / "log.duckdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(StorageError, match=r"log\.duckdb"):
+        open_store(tmp_path)
+
+
+def test_each_message_has_its_leaf(tmp_path: Path) -> None:
+    """The stored leaves are those of the recorded messages, newest first."""
+    log = make_log(6, 12)
+    store = open_store(tmp_path)
+    store.fold(log[:5])
+    store.fold(log[5:])
+    assert store.log.tail(100) == [(m.sequence, leaf_hash(m)) for m in reversed(log)]
+    store.close()
+
+
+def test_the_log_reads_back_what_was_recorded(tmp_path: Path) -> None:
+    """Every recorded field comes back, whatever the bytes."""
+    log = make_log(7, 300)
+    store = open_store(tmp_path)
+    store.fold(log)
+    assert [message for chunk in store.log.read(0) for message in chunk] == log
+    assert [message for chunk in store.log.read(290) for message in chunk] == log[290:]
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_recent_state_equals_the_file_after_every_batch(tmp_path: Path, seed: int) -> None:
+    """What is served from memory is what the file would have said."""
+    store = open_store(tmp_path)
+    log = make_log(80 + seed, 200)
+    hits = 0
+    for start in range(0, len(log), 7):
+        store.fold(log[start : start + 7])
+        for resource in ("u1", "u 2"):
+            for thread in ("t1", "t2"):
+                hits += compare(store, resource, thread)
+    assert hits > 50
+    store.close()
+
+
+def compare(store: Store, resource: str, thread: str) -> int:
+    """Compare one snapshot of memory and file; fill the memory if it misses. Return the hits."""
+    with reading(store.generation) as reader:
+        resource_memory = reader.memory_json(resource, None)
+        thread_memory = reader.memory_json(resource, thread)
+        state = reader.thread_json(resource, thread)
+        page = reader.messages(resource, thread, limit=5, bytes_max=1 << 30, newest=True)
+        hit = store.recent.snapshot(resource, thread, 5)
+        if hit is None:
+            store.recent.remember(
+                reader.sequence,
+                {(resource, None): resource_memory, (resource, thread): thread_memory},
+                {(resource, thread): state},
+                {(resource, thread): reader.tail(resource, thread)},
+            )
+            return 0
+    assert hit.sequence == store.sequence
+    assert hit.resource_memory == resource_memory
+    assert hit.thread_memory == thread_memory
+    assert hit.thread == state
+    assert hit.messages == page.messages
+    return 1
