@@ -21,16 +21,15 @@ from memfold.ids import decode_token
 from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold_consumers import requests
 from memfold_consumers.requests import read_request
+from memfold_consumers.snapshots import ENVELOPE_BYTES, load_snapshot, snapshot_json
 from memfold_projections.history import changes
-from memfold_projections.reader import Page, Reader, reading
-from memfold_projections.recent import Hit, Tail
+from memfold_projections.reader import Reader, reading
+from memfold_projections.views import memory_json, resource_view, thread_json
 
 if TYPE_CHECKING:
+    from memfold.state import Memory, Resource, Thread
     from memfold_consumers.checkpoint import Checkpoint
     from memfold_projections.store import Store
-
-ENVELOPE_BYTES: Final = 4096
-"""Room for everything of an answer that is not its list."""
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -54,12 +53,12 @@ class Queries:
         self._stream_sequence = stream_sequence
         self._status = status
 
-    async def answer(self, operation: str, token: str, payload: bytes) -> bytes:
-        """Answer one request; errors come as ``{"error": {...}}``, never as an exception."""
+    async def answer(self, operation: str, name: str, payload: bytes) -> bytes:
+        """Answer one request about the resource token ``name``; errors come as ``{"error": {...}}``, never as an exception."""
         model, work = OPERATIONS[operation]
         try:
             request = read_request(model, payload)
-            resource = None if token == "_" else decode_token(token)
+            resource = None if name == "_" else decode_token(name)
             if model is not requests.StatusRequest:
                 await self._checkpoint.reach(request.min_sequence, timeout_s=request.wait_ms / 1000)
             return await work(self, resource, request)
@@ -74,69 +73,15 @@ class Queries:
     async def snapshot(self, resource: str | None, request: requests.SnapshotRequest) -> bytes:
         """Return working memories, the thread and its last messages in one answer."""
         name = _require(resource)
-        rest: list[int] | None = None
         found = self._store.recent.snapshot(name, request.thread, request.last)
-        if found is None:
-            hit, rest = await self._read(lambda reader: self._load(reader, name, request))
+        if found is not None:
+            hit, rest = found, None
         else:
-            hit = found
-        messages = hit.messages
-        budget = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES - len(hit.resource_memory)
-        budget -= len(hit.thread_memory) + len(hit.thread)
-        kept = _newest_that_fit(messages, budget)
-        if len(kept) < len(messages):
-            # Where to go on backwards: before the oldest that is in this answer.
-            rest = _position(kept[0]) if kept else [hit.sequence + 1, 0]
+            hit, rest = await self._read(
+                lambda reader: load_snapshot(self._store.recent, reader, name, request)
+            )
         lag = max(0, self._stream_sequence() - hit.sequence)
-        return b"".join(
-            (
-                b'{"sequence":%d,"lag":%d,"resource":' % (hit.sequence, lag),
-                encode(name),
-                b',"thread":',
-                encode(request.thread),
-                b',"working_memory":{"resource":',
-                hit.resource_memory,
-                b',"thread":',
-                hit.thread_memory,
-                b'},"thread_state":',
-                hit.thread,
-                b',"messages":[',
-                b",".join(kept),
-                b'],"next":',
-                encode(rest),
-                b"}",
-            )
-        )
-
-    def _load(
-        self, reader: Reader, name: str, request: requests.SnapshotRequest
-    ) -> tuple[Hit, list[int] | None]:
-        """Read a snapshot from the file, and keep it in memory for the next one."""
-        thread = request.thread
-        resource_memory = reader.memory_json(name, None)
-        page = (
-            reader.messages(
-                name, thread, limit=request.last, bytes_max=PAYLOAD_BYTES_MAX, newest=True
-            )
-            if request.last
-            else Page([], None)
-        )
-        rest = None
-        if page.next is not None and len(page.messages) < request.last:
-            rest = list(page.next)
-        if thread is None:
-            self._store.recent.remember(reader.sequence, {(name, None): resource_memory}, {}, {})
-            return Hit(reader.sequence, resource_memory, b"null", b"null", page.messages), rest
-        thread_memory = reader.memory_json(name, thread)
-        state = reader.thread_json(name, thread)
-        tail: Tail = reader.tail(name, thread)
-        self._store.recent.remember(
-            reader.sequence,
-            {(name, None): resource_memory, (name, thread): thread_memory},
-            {(name, thread): state},
-            {(name, thread): tail},
-        )
-        return Hit(reader.sequence, resource_memory, thread_memory, state, page.messages), rest
+        return snapshot_json(hit, name, request.thread, lag=lag, rest=rest)
 
     async def working_memory(
         self, resource: str | None, request: requests.WorkingMemoryRequest
@@ -146,25 +91,32 @@ class Queries:
 
         def read(reader: Reader) -> bytes:
             memory = reader.memory(name, request.thread)
-            body = reader.memory_json(name, request.thread)
-            revision = 0 if memory is None else memory.revision
-            return b'{"sequence":%d,"revision":%d,"working_memory":%b}' % (
-                reader.sequence,
-                revision,
-                body,
-            )
+            return _document(reader, "working_memory", memory, memory_json(memory))
 
         return await self._read(read)
 
     async def thread(self, resource: str | None, request: requests.ThreadRequest) -> bytes:
         """Return one thread, or null."""
         name = _require(resource)
-        return await self._read(
-            lambda reader: (
-                b'{"sequence":%d,"thread_state":%b}'
-                % (reader.sequence, reader.thread_json(name, request.thread))
-            )
-        )
+
+        def read(reader: Reader) -> bytes:
+            thread = reader.thread(name, request.thread)
+            shown = thread_json(name, request.thread, thread)
+            return _document(reader, "thread_state", thread, shown)
+
+        return await self._read(read)
+
+    async def resource(self, resource: str | None, request: requests.ResourceRequest) -> bytes:
+        """Return one resource, or null."""
+        del request
+        name = _require(resource)
+
+        def read(reader: Reader) -> bytes:
+            found = reader.resource(name)
+            shown = None if found is None or not found.live else resource_view(name, found)
+            return _document(reader, "resource", found, encode(shown))
+
+        return await self._read(read)
 
     async def threads(self, resource: str | None, request: requests.ThreadsRequest) -> bytes:
         """Return a page of a resource's threads."""
@@ -297,6 +249,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "snapshot": (requests.SnapshotRequest, Queries.snapshot),
     "working_memory": (requests.WorkingMemoryRequest, Queries.working_memory),
     "thread": (requests.ThreadRequest, Queries.thread),
+    "resource": (requests.ResourceRequest, Queries.resource),
     "threads": (requests.ThreadsRequest, Queries.threads),
     "messages": (requests.MessagesRequest, Queries.messages),
     "outcome": (requests.OutcomeRequest, Queries.outcome),
@@ -324,6 +277,19 @@ def _error(error: MemfoldError) -> bytes:
     return orjson.dumps({"error": body})
 
 
+def _document(
+    reader: Reader, name: str, entity: Memory | Thread | Resource | None, shown: bytes
+) -> bytes:
+    """Answer with one document; the revision of its subject counts even where there is none."""
+    revision = 0 if entity is None else entity.revision
+    return b'{"sequence":%d,"revision":%d,"%b":%b}' % (
+        reader.sequence,
+        revision,
+        name.encode(),
+        shown,
+    )
+
+
 def _list(sequence: int, name: str, items: list[bytes], after: object) -> bytes:
     return b'{"sequence":%d,"%b":[%b],"next":%b}' % (
         sequence,
@@ -331,20 +297,6 @@ def _list(sequence: int, name: str, items: list[bytes], after: object) -> bytes:
         b",".join(items),
         encode(after),
     )
-
-
-def _newest_that_fit(messages: list[bytes], budget: int) -> list[bytes]:
-    size = 0
-    for number, message in enumerate(reversed(messages)):
-        size += len(message) + 1
-        if size > budget:
-            return messages[len(messages) - number :]
-    return messages
-
-
-def _position(message: bytes) -> list[int]:
-    decoded = orjson.loads(message)
-    return [decoded["sequence"], decoded["index"]]
 
 
 def _parked(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -43,6 +43,10 @@ class ThreadRequest(Request):
     thread: str
 
 
+class ResourceRequest(Request):
+    """``resource``: one resource's metadata."""
+
+
 class ThreadsRequest(Request):
     """``threads``: a page of a resource's threads in order of creation."""
 

@@ -17,8 +17,7 @@ import orjson
 from uuid_utils import uuid7
 
 from memfold.canonical import from_us
-from memfold.errors import TooLarge
-from memfold.limits import EVENT_BYTES_MAX
+from memfold.errors import InvalidEvent, TooLarge
 from memfold.subjects import Address
 from memfold.wire import read_event
 
@@ -93,9 +92,10 @@ def prepare(raw: Mapping[str, Any], address: Address) -> Prepared:
         TooLarge: it is larger than 512 KiB.
     """
     plain = dict(raw)
-    envelope, _ = read_event(plain, address)
-    payload = orjson.dumps(plain)
-    if len(payload) > EVENT_BYTES_MAX:
-        message = f"the event is {len(payload)} bytes large, the limit is {EVENT_BYTES_MAX}"
-        raise TooLarge(message, reason="event_too_large")
-    return Prepared(address, envelope.id, envelope.type, payload)
+    try:
+        envelope, _ = read_event(plain, address)
+    except InvalidEvent as error:
+        if error.reason == "event_too_large":
+            raise TooLarge(error.message, reason=error.reason) from None
+        raise
+    return Prepared(address, envelope.id, envelope.type, orjson.dumps(plain))

@@ -114,7 +114,7 @@ class UnsafeStream(MemfoldError):
 
 
 class LogDiverged(MemfoldError):
-    """The stream is not the log that was folded (truncated, replaced or forked): folding stopped."""
+    """The stream is not the log that was folded (truncated, replaced, forked): folding stopped."""
 
     code = "log_diverged"
 

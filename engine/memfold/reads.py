@@ -106,7 +106,7 @@ class Change(Read):
     causation: str | None
     correlation: str | None
     data: dict[str, Any]
-    outcome: Any
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)

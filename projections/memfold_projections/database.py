@@ -61,24 +61,18 @@ def _create(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     connection.execute("COMMIT")
 
 
-def insert_columns(
-    connection: duckdb.DuckDBPyConnection, statement: str, rows: Sequence[Sequence[Any]]
-) -> None:
-    """Run an ``INSERT ... SELECT unnest($1), ...`` with one list parameter per column."""
-    if rows:
-        connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How rows of one table are inserted: all columns of a batch as one JSON parameter.
+    """How the rows of one table are inserted: a lone row by value, many rows in one parameter.
 
-    One text parameter is twice as fast as a list parameter per column, and is taken apart without
-    holding the interpreter. It is exact for all text (NUL too) and all 64-bit integers.
-    BLOB columns are given as hexadecimal text.
+    Many rows travel as one JSON text, all values of a column together: that is twice as fast as a
+    list parameter per column, is taken apart without holding the interpreter, and is exact for all
+    text (NUL too) and all 64-bit integers. BLOB columns are given as hexadecimal text. A lone row
+    would pay 1 ms for planning that.
     """
 
-    insert: str
+    one: str
+    many: str
     columns: tuple[str, ...]
 
     @classmethod
@@ -93,18 +87,30 @@ class Table:
             f"unhex(unnest(j.{column}))" if kind == "BLOB" else f"unnest(j.{column})"
             for column, kind in pairs
         )
-        names = ", ".join(column for column, _ in pairs)
-        statement = (
-            f"INSERT INTO {name} ({names}) "  # noqa: S608  # constants of this package only
-            f"SELECT {values} FROM (SELECT from_json($1::JSON, '{{{shape}}}') AS j)"
+        marks = ", ".join("unhex(?)" if kind == "BLOB" else "?" for _, kind in pairs)
+        into = f"INSERT INTO {name} ({', '.join(column for column, _ in pairs)})"
+        source = f"(SELECT from_json($1::JSON, '{{{shape}}}') AS j)"  # noqa: S608  # constants
+        return cls(
+            one=f"{into} VALUES ({marks})",
+            many=f"{into} SELECT {values} FROM {source}",
+            columns=tuple(column for column, _ in pairs),
         )
-        return cls(statement, tuple(column for column, _ in pairs))
 
     def write(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows; nothing happens for none."""
-        if rows:
+        if len(rows) == 1:
+            connection.execute(self.one, rows[0])
+        elif rows:
             columns = zip(self.columns, map(list, zip(*rows, strict=True)), strict=True)
-            connection.execute(self.insert, [encode_text(dict(columns))])
+            connection.execute(self.many, [encode_text(dict(columns))])
+
+
+def run_columns(
+    connection: duckdb.DuckDBPyConnection, statement: str, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Run a statement with one list parameter (``unnest($1)``, ...) per column of the rows."""
+    if rows:
+        connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
 def move_checkpoint(

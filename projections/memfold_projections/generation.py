@@ -14,9 +14,9 @@ from memfold_projections.database import (
     OPEN,
     Table,
     checkpoint_if_idle,
-    insert_columns,
     move_checkpoint,
     open_database,
+    run_columns,
 )
 from memfold_projections.loader import Loader
 from memfold_projections.rows import memory_row
@@ -186,7 +186,7 @@ class Generation:
     def _write_versions(self, table: str, versions: Versions, close: str) -> None:
         if versions.closes:
             rows = [(*key, sequence) for key, sequence in versions.closes.items()]
-            insert_columns(self._connection, close, rows)
+            run_columns(self._connection, close, rows)
         self._insert(table, versions.rows())
 
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:

@@ -9,9 +9,9 @@ from memfold.leaf import leaf_hash
 from memfold.wire import Recorded
 from memfold_projections.database import (
     checkpoint_if_idle,
-    insert_columns,
     move_checkpoint,
     open_database,
+    run_columns,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ INSERT_EVENTS: Final = """
 INSERT INTO event SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[]),
     unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::BLOB[])
 """
+INSERT_EVENT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_LEAF: Final = "INSERT INTO leaf VALUES (?, ?)"
 INSERT_LEAVES: Final = "INSERT INTO leaf SELECT unnest($1::BIGINT[]), unnest($2::BLOB[])"
 READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Payload bytes per chunk; one message may exceed it."""
@@ -91,8 +93,13 @@ class Log:
         connection = self._connection
         connection.execute("BEGIN")
         try:
-            insert_columns(connection, INSERT_EVENTS, rows)
-            insert_columns(connection, INSERT_LEAVES, leaves)
+            if len(rows) == 1:
+                connection.execute(INSERT_EVENT, rows[0])
+                connection.execute(INSERT_LEAF, leaves[0])
+            else:
+                # Payloads are binary and may be large: lists pass them on without a detour.
+                run_columns(connection, INSERT_EVENTS, rows)
+                run_columns(connection, INSERT_LEAVES, leaves)
             move_checkpoint(connection, last, time_us, self.sequence)
             connection.execute("COMMIT")
         except BaseException:

@@ -10,7 +10,13 @@ from memfold.definitions import Definition
 from memfold.provenance import Position
 from memfold_projections.bloom import stable_hash
 from memfold_projections.database import OPEN
-from memfold_projections.loader import FIND_DEFINITIONS, FIND_MEMORIES, FIND_SEEN, FIND_THREADS
+from memfold_projections.loader import (
+    FIND_DEFINITIONS,
+    FIND_MEMORIES,
+    FIND_RESOURCES,
+    FIND_SEEN,
+    FIND_THREADS,
+)
 from memfold_projections.recent import TAIL_MESSAGES, Tail
 from memfold_projections.rows import (
     MESSAGE_COLUMNS,
@@ -21,14 +27,14 @@ from memfold_projections.rows import (
     resource_from,
     thread_from,
 )
-from memfold_projections.views import memory_json, message_json, resource_view, thread_json
+from memfold_projections.views import message_json, resource_view, thread_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     import duckdb
 
-    from memfold.state import EventKey, Memory
+    from memfold.state import EventKey, Memory, Resource, Thread
     from memfold_projections.generation import Generation
 
 FETCH_ROWS: Final = 64
@@ -107,14 +113,15 @@ class Reader:
         found = self._cursor.execute(FIND_DEFINITIONS, [[row[0]]]).fetchone()
         return memory_from(row, None if found is None else Definition(found[1], found[2]))
 
-    def memory_json(self, resource: str, thread: str | None) -> bytes:
-        """Return one working memory, encoded."""
-        return memory_json(self.memory(resource, thread))
-
-    def thread_json(self, resource: str, thread: str) -> bytes:
-        """Return one thread, encoded; ``null`` unless it is live."""
+    def thread(self, resource: str, thread: str) -> Thread | None:
+        """Return one thread, live or not."""
         row = self._cursor.execute(FIND_THREADS, [[resource], [thread]]).fetchone()
-        return thread_json(resource, thread, None if row is None else thread_from(row))
+        return None if row is None else thread_from(row)
+
+    def resource(self, name: str) -> Resource | None:
+        """Return one resource, live or not."""
+        row = self._cursor.execute(FIND_RESOURCES, [[name]]).fetchone()
+        return None if row is None else resource_from(row)
 
     def tail(self, resource: str, thread: str) -> Tail:
         """Return the newest messages of a thread as they are kept in memory."""

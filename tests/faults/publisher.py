@@ -1,4 +1,4 @@
-"""A publisher process for fault tests: appends numbered messages, writes down what was acknowledged.
+"""A publisher process for fault tests: appends messages and writes down what was acknowledged.
 
 Run as ``python publisher.py URL ACTOR FILE``; it ends once FILE.stop exists. Each acknowledged
 message becomes one line ``number sequence`` in FILE, flushed at once, so that it stands even if

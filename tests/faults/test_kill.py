@@ -35,7 +35,7 @@ async def test_every_acknowledged_event_is_applied_once_and_in_order(
 ) -> None:
     """Whatever is killed and when: all that was acknowledged is there, once, in its order."""
     data = tmp_path / "data"
-    chance = random.Random(victim)  # noqa: S311  # repeatable, not secret
+    chance = random.Random(victim)
     lease = Lease(data)
     info = await ensure_engine(data)
     files = [tmp_path / f"acknowledged-{n}" for n in range(PUBLISHERS)]
@@ -119,7 +119,7 @@ async def check_messages(url: str, files: list[Path]) -> None:
 async def ended(data: Path) -> None:
     """Wait until the engine has ended and released its files."""
     async with asyncio.timeout(60):
-        while engine_running(data):
+        while engine_running(data):  # noqa: ASYNC110 - another process.
             await asyncio.sleep(0.05)
 
 

@@ -52,7 +52,7 @@ async def query(connection: Client, operation: str, body: dict[str, object]) -> 
 
 async def ended(data: Path) -> None:
     async with asyncio.timeout(30):
-        while engine_running(data):
+        while engine_running(data):  # noqa: ASYNC110 - another process.
             await asyncio.sleep(0.02)
 
 

@@ -24,7 +24,7 @@ from support.scenario import make_log
 
 
 def pieces(log: list[Recorded], seed: int, largest: int) -> Iterator[list[Recorded]]:
-    chance = random.Random(seed)  # noqa: S311  # repeatable, not secret
+    chance = random.Random(seed)
     start = 0
     while start < len(log):
         size = chance.randint(1, largest)
@@ -73,7 +73,7 @@ def read_back(generation: Generation, state: State) -> dict[str, Any]:
                 messages[key] = page.messages
         return {
             "memories": {key: memory_json(reader.memory(*key)) for key in state.memories},
-            "threads": {key: reader.thread_json(*key) for key in state.threads},
+            "threads": {key: thread_json(*key, reader.thread(*key)) for key in state.threads},
             "messages": messages,
         }
 

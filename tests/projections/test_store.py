@@ -12,6 +12,7 @@ from memfold_projections.content import content_digests
 from memfold_projections.generation import Generation
 from memfold_projections.reader import reading
 from memfold_projections.store import Store
+from memfold_projections.views import memory_json, thread_json
 from support.log import NAMESPACE
 from support.scenario import make_log
 
@@ -140,9 +141,9 @@ def test_recent_state_equals_the_file_after_every_batch(tmp_path: Path, seed: in
 def compare(store: Store, resource: str, thread: str) -> int:
     """Compare one snapshot of memory and file; fill the memory if it misses. Return the hits."""
     with reading(store.generation) as reader:
-        resource_memory = reader.memory_json(resource, None)
-        thread_memory = reader.memory_json(resource, thread)
-        state = reader.thread_json(resource, thread)
+        resource_memory = memory_json(reader.memory(resource, None))
+        thread_memory = memory_json(reader.memory(resource, thread))
+        state = thread_json(resource, thread, reader.thread(resource, thread))
         page = reader.messages(resource, thread, limit=5, bytes_max=1 << 30, newest=True)
         hit = store.recent.snapshot(resource, thread, 5)
         if hit is None:

@@ -59,31 +59,27 @@ def _message(chance: random.Random) -> tuple[str, bytes]:
 def _data(chance: random.Random, type_: str, *, scoped: bool) -> dict[str, Any]:
     metadata = {chance.choice("abc"): chance.choice([1, None, "x", {"deep": [1]}])}
     text = chance.choice(["hello", "été \x00 😀", "", "line\nline"])
-    match type_:
-        case "MessageAppended":
-            message = {"id": chance.choice(IDS), "role": "user", "content": text}
-            return {"message": {**message, "metadata": metadata}}
-        case "MessageUpdated":
-            return {"id": chance.choice(IDS), "patch": {"content": text, "metadata": metadata}}
-        case "MessageDeleted":
-            return {"id": chance.choice(IDS)}
-        case "ThreadCreated" | "ThreadUpdated":
-            return {"title": text, "metadata": metadata}
-        case "ThreadDeleted":
-            return {}
-        case "ResourceUpdated":
-            return {"metadata": metadata}
-        case "WorkingMemoryDefined":
-            schema = {"type": "object", "properties": {"a": {"type": ["integer", "null"]}}}
-            definitions: list[dict[str, Any]] = [
-                {"template": "# Name"},
-                {"json_schema": schema},
-                {},
-            ]
-            definition = chance.choice(definitions)
-            return {"scope": "thread" if scoped else "resource", **definition}
-        case _:
-            return _memory_update(chance, text, scoped=scoped)
+    id_ = chance.choice(IDS)
+    if type_ == "WorkingMemoryUpdated":
+        return _memory_update(chance, text, scoped=scoped)
+    schema = {"type": "object", "properties": {"a": {"type": ["integer", "null"]}}}
+    definitions: list[dict[str, Any]] = [{"template": "# Name"}, {"json_schema": schema}, {}]
+    data: dict[str, dict[str, Any]] = {
+        "MessageAppended": {
+            "message": {"id": id_, "role": "user", "content": text, "metadata": metadata}
+        },
+        "MessageUpdated": {"id": id_, "patch": {"content": text, "metadata": metadata}},
+        "MessageDeleted": {"id": id_},
+        "ThreadCreated": {"title": text, "metadata": metadata},
+        "ThreadUpdated": {"title": text, "metadata": metadata},
+        "ThreadDeleted": {},
+        "ResourceUpdated": {"metadata": metadata},
+        "WorkingMemoryDefined": {
+            "scope": "thread" if scoped else "resource",
+            **chance.choice(definitions),
+        },
+    }
+    return data[type_]
 
 
 def _memory_update(chance: random.Random, text: str, *, scoped: bool) -> dict[str, Any]:

@@ -189,8 +189,8 @@ async def _show_history(stage: _Stage, memory: Memory) -> None:
     topic, key = SHOWN_PATH
     rows: list[tuple[object, ...]] = []
     for change in await resource.history():
-        content = change.data.get("content")
-        if not isinstance(content, dict) or key not in content.get(topic, {}):
+        content = change.data.get("content", {})
+        if key not in content.get(topic, {}):
             continue
         named = [(each["thread"], each["message"]) for each in change.data["evidence"]]
         said = "; ".join(str(texts.get(name)) for name in named)
@@ -213,7 +213,7 @@ async def _again(stage: _Stage, *, ended: bool) -> list[Check]:
 
 async def _folded(memory: Memory, sequence: int) -> None:
     async with asyncio.timeout(AGENTS_S):
-        while (await memory.status())["sequence"] < sequence:
+        while (await memory.status())["sequence"] < sequence:  # noqa: ASYNC110 - another process's.
             await asyncio.sleep(POLL_S)
 
 

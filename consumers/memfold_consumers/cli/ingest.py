@@ -20,7 +20,7 @@ from memfold_consumers.cli.access import caught_up, engine
 from memfold_consumers.cli.errors import OK, REFUSED, UsageError
 from memfold_consumers.cli.feeding import Failure, Feeder, Tally
 from memfold_consumers.cli.lines import windows
-from memfold_consumers.cli.options import Options
+from memfold_consumers.cli.options import STDIN, Options
 from memfold_consumers.cli.output import Printer, write_json
 from memfold_consumers.formats.jsonl import BadLine, LineReader
 from memfold_consumers.formats.locomo import ACTOR, Conversation, read_locomo
@@ -33,7 +33,6 @@ FILES_AT_ONCE: Final = 4
 WINDOW: Final = 1000
 """Events asked about together, at most."""
 FAILURES_SHOWN: Final = 100
-STDIN: Final = "-"
 
 
 async def ingest(options: Options, files: Sequence[Path], form: str) -> int:

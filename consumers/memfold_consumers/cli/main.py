@@ -24,7 +24,7 @@ from memfold_consumers.cli.errors import (
     exit_code,
     report,
 )
-from memfold_consumers.cli.options import Options, move_behind_command
+from memfold_consumers.cli.options import Options, normalised
 
 _DEFAULTS: Final = Options()
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
@@ -79,9 +79,9 @@ def demo(
     fast
         Do not pause between the parts.
     """
-    from memfold_consumers.cli import demo as demonstration
+    from memfold_consumers.cli.demo import demo as play
 
-    return _run(demonstration.demo(options, fast=fast))
+    return _run(play(options, fast=fast))
 
 
 @app.command
@@ -99,9 +99,9 @@ def ingest(
     form
         locomo: conversations of that data set. jsonl: memfold's own events, one a line.
     """
-    from memfold_consumers.cli import ingest as ingesting
+    from memfold_consumers.cli.ingest import ingest as publish
 
-    return _run(ingesting.ingest(options, list(files), form))
+    return _run(publish(options, list(files), form))
 
 
 @app.command
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse_and_run(given: list[str], *, as_json: bool) -> int:
     try:
         result = app(
-            move_behind_command(given),
+            normalised(given),
             exit_on_error=False,
             print_error=False,
             help_on_error=False,

@@ -51,8 +51,12 @@ class Options:
         return self.namespace or os.environ.get("MEMFOLD_NAMESPACE") or DEFAULT_NAMESPACE
 
 
-def move_behind_command(arguments: list[str]) -> list[str]:
-    """Return the arguments with the global options that stand before the command put behind it.
+STDIN: Final = "/dev/stdin"
+"""What ``-`` is for the parser, to which it would be an option."""
+
+
+def normalised(arguments: list[str]) -> list[str]:
+    """Return the arguments with the global options before the command put behind it.
 
     Raises:
         UsageError: an option is without its value.
@@ -70,4 +74,4 @@ def move_behind_command(arguments: list[str]) -> list[str]:
         else:
             break
     first, rest = arguments[:place], arguments[place:]
-    return [*rest[:1], *first, *rest[1:]]
+    return [STDIN if each == "-" else each for each in (*rest[:1], *first, *rest[1:])]

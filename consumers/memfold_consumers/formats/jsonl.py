@@ -84,11 +84,14 @@ def _address(raw: dict[str, Any]) -> Address:
     if facet is None:
         message = "unknown event type"
         raise InvalidEvent(message, reason="unknown_type")
+    if not isinstance(raw.get("source"), str):
+        message = "the envelope does not fit: source: text is required"
+        raise InvalidEvent(message, reason="invalid_envelope")
     return Address(
         resource=_optional_id(raw, "resourceid"),
         thread=_optional_id(raw, "threadid"),
         facet=facet,
-        actor=check_id(raw.get("source"), "source"),
+        actor=check_id(raw["source"], "source"),
     )
 
 

@@ -1,0 +1,395 @@
+"""The real ``memfold`` command: what it prints where, and the code it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memfold_consumers.ownership import engine_pid, engine_running
+
+pytestmark = pytest.mark.acceptance
+
+MEMFOLD = Path(sysconfig.get_path("scripts")) / "memfold"
+HELP = Path(__file__).resolve().parents[1] / "golden" / "help"
+COMMANDS = (
+    "serve demo ingest show messages threads log parked status schema".split()  # noqa: SIM905
+)
+TIMEOUT_S = 60
+NOWHERE = "nats://127.0.0.1:1"
+
+CONVERSATION = {
+    "session_1_date_time": "1:56 pm on 8 May, 2023",
+    "session_1": [
+        {"speaker": "Ada", "dia_id": "D1:1", "text": "I moved to Berlin. [bold]\u001b[31m!"},
+        {"speaker": "Ben", "dia_id": "D1:2", "text": "Grüße!"},
+    ],
+    "session_1_observation": {"Ada": [["Ada lives in Berlin.", "D1:1"]]},
+    "session_2_date_time": "2:00 pm on 9 May, 2023",
+    "session_2": [{"speaker": "Ada", "dia_id": "D2:1", "text": "Hello again."}],
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run of the command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:  # noqa: ANN401 - any JSON.
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    def error(self) -> Any:  # noqa: ANN401 - any JSON.
+        """Return the JSON error on stderr; stdout must be empty then."""
+        assert self.out == ""
+        return json.loads(self.err)["error"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MEMFOLD_", "NATS_"))
+    }
+    return kept | {"COLUMNS": "80", "TERM": "dumb"} | more
+
+
+def memfold(*arguments: str | Path, given: str = "", env: dict[str, str] | None = None) -> Ran:
+    done = subprocess.run(
+        [MEMFOLD, *map(str, arguments)],
+        input=given.encode(),
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        env=environment(**(env or {})),
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def end_engine(data: Path) -> None:
+    """End the engine at once rather than when nobody has used it for a while."""
+    pid = engine_pid(data)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+    give_up_at = time.monotonic() + TIMEOUT_S
+    while engine_running(data):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("command") / "data"
+    yield directory
+    end_engine(directory)
+
+
+@pytest.fixture(scope="module")
+def conversation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("input") / "ada.json"
+    file.write_text(json.dumps(CONVERSATION), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def ingested(data: Path, conversation: Path) -> dict[str, Any]:
+    """Return the summary of the first ingest; its resource is ``ada``."""
+    found: dict[str, Any] = memfold(
+        "--data", data, "ingest", "--format", "locomo", "--json", conversation
+    ).json()
+    return found
+
+
+def event(**changes: object) -> str:
+    raw: dict[str, object] = {
+        "specversion": "1.0",
+        "type": "WorkingMemoryUpdated",
+        "source": "bot",
+        "resourceid": "lines",
+        "data": {"scope": "resource", "mode": "merge", "content": {"n": 1}},
+    }
+    return json.dumps(raw | changes) + "\n"
+
+
+def test_an_ingest_counts_what_the_file_holds(ingested: dict[str, Any]) -> None:
+    del ingested["seconds"]
+    assert ingested == {
+        "messages": 3,
+        "threads": 2,
+        "resources": 1,
+        "events": 4,
+        "last_sequence": 3,
+        "added": 4,
+        "already_there": 0,
+        "failed": 0,
+    }
+
+
+@pytest.mark.usefixtures("ingested")
+def test_a_second_ingest_adds_nothing(data: Path, conversation: Path) -> None:
+    before = memfold("status", "--data", data, "--json").json()
+    again = memfold("ingest", "--format=locomo", conversation, "--json", f"--data={data}").json()
+    assert (again["events"], again["added"], again["already_there"]) == (4, 0, 4)
+    after = memfold("status", "--data", data, "--json").json()
+    assert after["stream"] == before["stream"]
+    assert again["last_sequence"] == before["checkpoint"]
+
+
+@pytest.mark.usefixtures("ingested")
+def test_show_prints_the_snapshot(data: Path) -> None:
+    found = memfold("--json", "--data", data, "show", "ada", "--thread", "session_1").json()
+    assert list(found) == ["resource", "thread", "working_memory", "messages", "sequence", "lag"]
+    memory = found["working_memory"]
+    assert memory["thread"] is None
+    assert memory["resource"].keys() == {"content", "format", "revision", "changed_at"}
+    assert memory["resource"]["content"] == {"Ada": {"facts": {"D1:1.1": "Ada lives in Berlin."}}}
+    assert [each["content"] for each in found["messages"]] == [
+        each["text"]
+        for each in CONVERSATION["session_1"]  # type: ignore[index]
+    ]
+    assert found["messages"][0]["created_at"] == "2023-05-08T13:56:00Z"
+    assert (found["resource"], found["thread"], found["lag"]) == ("ada", "session_1", 0)
+
+
+@pytest.mark.usefixtures("ingested")
+def test_show_of_an_unknown_thread_prints_nulls(data: Path) -> None:
+    found = memfold("--data", data, "show", "ada", "--thread", "none", "--json").json()
+    assert found["working_memory"]["thread"] is None
+    assert found["messages"] == []
+
+
+@pytest.mark.usefixtures("ingested")
+def test_messages_come_oldest_first_all_or_the_last(data: Path) -> None:
+    every = memfold("--data", data, "messages", "ada", "--json").json()
+    assert [each["id"] for each in every["messages"]] == ["D1:1", "D1:2", "D2:1"]
+    for last, ids in ((0, []), (2, ["D1:2", "D2:1"]), (9, ["D1:1", "D1:2", "D2:1"])):
+        found = memfold("--data", data, "messages", "ada", "--last", str(last), "--json").json()
+        assert [each["id"] for each in found["messages"]] == ids
+    thread = memfold("--data", data, "messages", "ada", "--thread", "session_2", "--json").json()
+    assert [each["id"] for each in thread["messages"]] == ["D2:1"]
+
+
+@pytest.mark.usefixtures("ingested")
+def test_threads_and_parked_are_lists(data: Path) -> None:
+    found = memfold("--data", data, "threads", "ada", "--json").json()
+    assert [each["id"] for each in found["threads"]] == ["session_1", "session_2"]
+    assert memfold("--data", data, "parked", "ada", "--json").json()["parked"] == []
+
+
+@pytest.mark.usefixtures("ingested")
+def test_log_prints_one_change_a_line_with_its_cause(data: Path) -> None:
+    ran = memfold("--data", data, "log", "ada", "--json")
+    changes = [json.loads(line) for line in ran.out.splitlines()]
+    assert [each["type"] for each in changes] == [
+        "MessageAppended",
+        "MessageAppended",
+        "WorkingMemoryUpdated",
+        "MessageAppended",
+    ]
+    first = ["sequence", "index", "time", "actor", "type", "causation", "data"]
+    assert list(changes[0])[:7] == first
+    assert changes[2]["causation"] == changes[0]["id"]
+    assert {each["actor"] for each in changes} == {"ingest"}
+    places = [(each["sequence"], each["index"]) for each in changes]
+    assert places == sorted(places)
+    thread = memfold("--data", data, "log", "ada", "--thread", "session_2", "--json")
+    assert len(thread.out.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("ingested")
+def test_status_tells_stream_and_fold(data: Path) -> None:
+    found = memfold("--data", data, "status", "--json").json()
+    assert found["state"] == "folding"
+    assert found["stream"]["sync"] == "always"
+    assert found["stream"]["last_sequence"] == found["checkpoint"]
+    assert {"lag", "parked", "generation", "counts", "versions"} <= found.keys()
+
+
+@pytest.mark.usefixtures("ingested")
+def test_text_of_others_cannot_reach_the_terminal_or_turn_into_markup(data: Path) -> None:
+    for arguments in (("show", "ada"), ("messages", "ada"), ("log", "ada")):
+        ran = memfold("--data", data, *arguments)
+        assert ran.code == 0
+        assert "[bold]" in ran.out
+        assert "\x1b" not in ran.out
+
+
+@pytest.mark.usefixtures("ingested")
+@pytest.mark.parametrize("command", ["show", "messages", "threads", "log"])
+def test_an_unknown_resource_is_not_found(data: Path, command: str) -> None:
+    ran = memfold("--data", data, command, "nobody", "--json")
+    assert ran.code == 3
+    assert ran.error()["code"] == "not_found"
+    plain = memfold("--data", data, command, "nobody")
+    assert (plain.code, plain.out) == (3, "")
+    assert plain.err == "memfold: nothing is known of resource 'nobody'\n"
+
+
+@pytest.mark.usefixtures("ingested")
+def test_lines_are_ingested_around_the_bad_ones(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    rejected = {"scope": "resource", "mode": "append", "content": "over JSON"}
+    file.write_text(event() + "{\n" + event(id="e1") + event(data=rejected), "utf-8")
+    ran = memfold("--data", data, "ingest", "--format", "jsonl", file, "--json")
+    assert ran.code == 4
+    summary = json.loads(ran.out)
+    assert (summary["events"], summary["added"], summary["failed"]) == (3, 3, 2)
+    assert [line.split(": ")[2:4] for line in ran.err.splitlines()] == [
+        ["line 2", "not_json"],
+        ["line 4", "not_text"],
+    ]
+    again = memfold("--data", data, "ingest", "--format", "jsonl", file, "--json")
+    assert again.code == 4
+    assert json.loads(again.out)["added"] == 0
+    assert again.err == ran.err
+
+
+@pytest.mark.usefixtures("ingested")
+def test_a_reused_id_is_told_and_not_published(data: Path) -> None:
+    first = event(id="reused", resourceid="reuser")
+    other = event(id="reused", resourceid="reuser", source="bot", time="2026-01-01T00:00:00Z")
+    assert memfold("--data", data, "ingest", "--format=jsonl", "-", given=first).code == 0
+    ran = memfold("--data", data, "ingest", "--format=jsonl", "-", "--json", given=other)
+    assert ran.code == 4
+    assert json.loads(ran.out)["added"] == 0
+    assert "id_reused" in ran.err
+
+
+@pytest.mark.usefixtures("ingested")
+def test_a_broken_pipe_ends_the_command_quietly(data: Path) -> None:
+    command = [MEMFOLD, "--data", data, "schema", "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(TIMEOUT_S) == 141
+
+
+@pytest.mark.usefixtures("ingested")
+def test_ctrl_c_ends_an_ingest_from_a_pipe(data: Path) -> None:
+    command = [MEMFOLD, "--data", data, "ingest", "--format=jsonl", "-"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as running:
+        assert running.stdin is not None
+        assert running.stderr is not None
+        running.stdin.write(event(resourceid="piped").encode())
+        running.stdin.flush()
+        give_up_at = time.monotonic() + TIMEOUT_S
+        while memfold("--data", data, "show", "piped").code != 0:
+            assert time.monotonic() < give_up_at
+        running.send_signal(signal.SIGINT)
+        assert running.wait(TIMEOUT_S) == 130
+        assert running.stderr.read() == b"memfold: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("nope",), 2),
+        (("show",), 2),
+        (("show", "a", "--lst", "3"), 2),
+        (("show", "a", "--last", "-1"), 2),
+        (("show", ""), 2),
+        (("--data",), 2),
+        (("ingest", "--format", "locomo"), 2),
+        (("ingest", "--format", "locomo", "a/x.json", "b/x.json"), 2),
+        (("ingest", "--format", "jsonl", "no-such-file"), 2),
+        (("--nats", NOWHERE, "status"), 5),
+        (("status", "--nats", NOWHERE), 5),
+    ],
+)
+def test_exit_codes_tell_what_kind_of_failure(arguments: tuple[str, ...], code: int) -> None:
+    plain = memfold(*arguments)
+    assert (plain.code, plain.out) == (code, "")
+    assert plain.err.startswith("memfold: ")
+    assert plain.err.count("\n") == 1
+
+
+def test_an_error_in_json_is_json() -> None:
+    ran = memfold("--json", "--nats", NOWHERE, "status")
+    assert ran.code == 5
+    assert ran.error()["code"] == "broker_unavailable"
+    assert memfold("show", "--json").error()["code"] == "usage"
+
+
+def test_the_environment_names_the_server() -> None:
+    assert memfold("status", env={"NATS_URL": NOWHERE}).code == 5
+    assert memfold("status", env={"MEMFOLD_NATS_URL": NOWHERE, "NATS_URL": ""}).code == 5
+
+
+def test_a_file_that_is_no_conversation_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "odd.json"
+    file.write_text("{}", "utf-8")
+    ran = memfold("--data", tmp_path / "data", "ingest", "--format", "locomo", file)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{file}: no session_1" in ran.err
+    assert not (tmp_path / "data").exists()
+
+
+def test_schema_needs_no_engine(tmp_path: Path) -> None:
+    found = memfold("schema", "--json", "--nats", NOWHERE, "--data", tmp_path / "none").json()
+    assert found.keys() == {"events", "envelope"}
+    assert found["events"]["MessageAppended"].keys() == {"version", "facet", "schema"}
+    assert len(found["events"]) == 9
+    assert not (tmp_path / "none").exists()
+
+
+def test_version_is_printed() -> None:
+    ran = memfold("--version")
+    assert ran.out.startswith("memfold ")
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_says_what_the_golden_file_says(command: str) -> None:
+    """Write the files anew with UPDATE_GOLDEN=1."""
+    began = time.monotonic()
+    ran = memfold(*filter(None, (command,)), "--help")
+    print(f"help took {time.monotonic() - began:.2f} s")  # noqa: T201 - for who looks with -s.
+    assert (ran.code, ran.err) == (0, "")
+    golden = HELP / f"{command or 'memfold'}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(ran.out, "utf-8")
+    assert ran.out == golden.read_text("utf-8")
+    assert "--data" in ran.out or not command
+
+
+def test_the_parser_costs_neither_engine_nor_terminal() -> None:
+    code = "import memfold_consumers.cli.main, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+    )
+    loaded = set(done.stdout.split())
+    assert "memfold_consumers.cli.main" in loaded
+    assert loaded & {"duckdb", "faststream", "nats", "pydantic", "rich", "structlog"} == set()
+
+
+@pytest.mark.slow
+def test_the_demonstration_proves_its_claims_and_leaves_nothing(tmp_path: Path) -> None:
+    ran = memfold("demo", "--fast", "--json", env={"TMPDIR": str(tmp_path)})
+    found = ran.json()
+    assert found["proved"] is True
+    assert len(found["checks"]) == 4
+    assert list(tmp_path.iterdir()) == []
+    assert "aisle" in ran.err
