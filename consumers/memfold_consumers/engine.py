@@ -207,7 +207,6 @@ def _calm_collector() -> None:
 
     With Python's defaults it takes a third of the fold's time.
     """
-    gc.freeze()
     gc.set_threshold(100_000, 50, 50)
 
 

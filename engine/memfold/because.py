@@ -94,8 +94,8 @@ def _message(reason: object) -> tuple[str | None, str]:
     if _is_pair(reason):
         return reason
     if isinstance(reason, Mapping):
-        message = reason.get("message", reason.get("id"))
-        thread = reason.get("thread")
+        named = cast("Mapping[str, object]", reason)
+        message, thread = named.get("message", named.get("id")), named.get("thread")
         if isinstance(message, str) and (thread is None or isinstance(thread, str)):
             return thread, message
     problem = "because= takes receipts and messages: a Message, {thread, id} or (thread, id)"
@@ -103,8 +103,8 @@ def _message(reason: object) -> tuple[str | None, str]:
 
 
 def _is_pair(value: object) -> TypeGuard[tuple[str, str]]:
-    return (
-        isinstance(value, tuple)
-        and len(value) == len(("thread", "message"))
-        and all(isinstance(part, str) for part in value)
-    )
+    match value:
+        case (str(), str()):
+            return isinstance(value, tuple)
+        case _:
+            return False

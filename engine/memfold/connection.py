@@ -152,7 +152,9 @@ class Connection:
         await self.client.subscribe(
             f"{self._inbox}*", cb=self._on_reply, pending_bytes_limit=0, pending_msgs_limit=0
         )
-        # The server answers in order: a denied inbox has been reported when this returns.
+        # The server answers in order, so a denied inbox has been reported when this returns. Twice,
+        # because nats-py's ping overtakes a subscription that still waits to be written.
+        await self.client.flush()
         await self.client.flush()
         self._up.set()
 

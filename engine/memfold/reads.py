@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from memfold.canonical import from_us, to_us
 
@@ -136,5 +136,5 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # any field
     if isinstance(value, datetime):
         return from_us(to_us(value))
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
     return value

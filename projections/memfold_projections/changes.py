@@ -111,7 +111,7 @@ class Changes:
             (source, id_), digest, position = step.seen
             value = loader.hashes[source, id_]
             loader.seen.add(value)
-            self.seen.append((value, source, id_, digest.hex(), *position))
+            self.seen.append((value, source, id_, digest, *position))
         self._outcome(event, step)
 
     def _resource(self, loader: Loader, name: str, resource: Resource, sequence: int) -> None:

@@ -5,13 +5,11 @@ One process owns a file, one thread writes to it; readers use short-lived cursor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
-from memfold.canonical import encode_text
 from memfold.errors import StorageError
 
 if TYPE_CHECKING:
@@ -61,48 +59,20 @@ def _create(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     connection.execute("COMMIT")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """How the rows of one table are inserted: a lone row by value, many rows in one parameter.
+def insert_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert whole rows, in the table's order of columns, within the open transaction.
 
-    Many rows travel as one JSON text, all values of a column together: that is twice as fast as a
-    list parameter per column, is taken apart without holding the interpreter, and is exact for all
-    text (NUL too) and all 64-bit integers. BLOB columns are given as hexadecimal text. A lone row
-    would pay 1 ms for planning that.
+    DuckDB's appender takes 2 us a row, three times less than list parameters; for a lone row an
+    INSERT is quicker.
     """
-
-    one: str
-    many: str
-    columns: tuple[str, ...]
-
-    @classmethod
-    def make(cls, name: str, columns: str) -> Table:
-        """Describe a table by ``"column:TYPE ..."`` in the order of its rows."""
-        pairs = [column.split(":") for column in columns.split()]
-        shape = ",".join(
-            f'"{column}":["{"VARCHAR" if kind in ("TEXT", "BLOB") else kind}"]'
-            for column, kind in pairs
-        )
-        values = ", ".join(
-            f"unhex(unnest(j.{column}))" if kind == "BLOB" else f"unnest(j.{column})"
-            for column, kind in pairs
-        )
-        marks = ", ".join("unhex(?)" if kind == "BLOB" else "?" for _, kind in pairs)
-        into = f"INSERT INTO {name} ({', '.join(column for column, _ in pairs)})"
-        source = f"(SELECT from_json($1::JSON, '{{{shape}}}') AS j)"  # noqa: S608  # constants
-        return cls(
-            one=f"{into} VALUES ({marks})",
-            many=f"{into} SELECT {values} FROM {source}",
-            columns=tuple(column for column, _ in pairs),
-        )
-
-    def write(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows; nothing happens for none."""
-        if len(rows) == 1:
-            connection.execute(self.one, rows[0])
-        elif rows:
-            columns = zip(self.columns, map(list, zip(*rows, strict=True)), strict=True)
-            connection.execute(self.many, [encode_text(dict(columns))])
+    if len(rows) == 1:
+        marks = ", ".join("?" * len(rows[0]))
+        connection.execute(f"INSERT INTO {table} VALUES ({marks})", rows[0])  # noqa: S608  # our names
+    elif rows:
+        with connection.appender(table) as appender:
+            appender.append_rows(rows)
 
 
 def run_columns(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from memfold.errors import StorageError
 from memfold.fold import apply, evolve
@@ -12,8 +12,8 @@ from memfold.wire import Event, Recorded, Unreadable, read_message
 from memfold_projections.changes import Changes, NextKeys
 from memfold_projections.database import (
     OPEN,
-    Table,
     checkpoint_if_idle,
+    insert_rows,
     move_checkpoint,
     open_database,
     run_columns,
@@ -34,30 +34,17 @@ FORMAT: Final = 1
 ENTITIES_MAX: Final = 20_000
 """Resources, threads and memories each that are kept in memory between batches."""
 
-_VERSION = "valid_from:BIGINT valid_to:BIGINT"
-TABLES: Final = {
-    name: Table.make(name, columns)
-    for name, columns in {
-        "resource": "id:TEXT metadata:TEXT began:BIGINT began_index:INTEGER created_at_us:BIGINT "
-        f"updated_at_us:BIGINT revision:BIGINT {_VERSION}",
-        "thread": "key:INTEGER resource:TEXT id:TEXT incarnation:INTEGER live:BOOLEAN "
-        "explicit:BOOLEAN title:TEXT metadata:TEXT began:BIGINT began_index:INTEGER "
-        f"created_at_us:BIGINT updated_at_us:BIGINT revision:BIGINT {_VERSION}",
-        "message": "thread:INTEGER id:TEXT sequence:BIGINT index:INTEGER role:TEXT content:TEXT "
-        f"metadata:TEXT created_at_us:BIGINT updated_at_us:BIGINT {_VERSION}",
-        "working_memory": "key:INTEGER resource:TEXT thread:TEXT revision:BIGINT content:TEXT "
-        "format:TEXT changed:BIGINT changed_index:INTEGER changed_at_us:BIGINT provenance:TEXT "
-        "size_max:INTEGER steps:INTEGER",
-        "keyframe": "memory:INTEGER sequence:BIGINT index:INTEGER content:TEXT format:TEXT "
-        "changed_at_us:BIGINT provenance:TEXT",
-        "definition": f"memory:INTEGER kind:TEXT body:TEXT {_VERSION}",
-        "outcome": "sequence:BIGINT index:INTEGER kind:TEXT reason:TEXT detail:TEXT "
-        "of_sequence:BIGINT of_index:INTEGER",
-        "parked": "sequence:BIGINT index:INTEGER resource:TEXT thread:TEXT reason:TEXT "
-        "detail:TEXT time_us:BIGINT",
-        "seen": "hash:UBIGINT source:TEXT id:TEXT digest:BLOB sequence:BIGINT index:INTEGER",
-    }.items()
-}
+TABLES: Final = (
+    "resource",
+    "thread",
+    "message",
+    "definition",
+    "working_memory",
+    "keyframe",
+    "outcome",
+    "parked",
+    "seen",
+)
 CLOSE_RESOURCES: Final = f"""
 UPDATE resource SET valid_to = ended.sequence
 FROM (SELECT unnest($1::TEXT[]) AS id, unnest($2::BIGINT[]) AS sequence) AS ended
@@ -176,21 +163,21 @@ class Generation:
         memories = [memory_row(keys[key], *key, memory) for key, memory in changes.memories.items()]
         if memories:
             self._connection.execute(DELETE_MEMORIES, [[row[0] for row in memories]])
-        self._insert("working_memory", memories)
-        self._insert("keyframe", changes.keyframes)
-        self._insert("outcome", changes.outcomes)
-        self._insert("parked", changes.parked)
-        self._insert("seen", changes.seen)
+        for table, rows in (
+            ("working_memory", memories),
+            ("keyframe", changes.keyframes),
+            ("outcome", changes.outcomes),
+            ("parked", changes.parked),
+            ("seen", changes.seen),
+        ):
+            insert_rows(self._connection, table, rows)
         move_checkpoint(self._connection, folded.sequence, folded.time_us, self.sequence)
 
     def _write_versions(self, table: str, versions: Versions, close: str) -> None:
         if versions.closes:
             rows = [(*key, sequence) for key, sequence in versions.closes.items()]
             run_columns(self._connection, close, rows)
-        self._insert(table, versions.rows())
-
-    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        TABLES[table].write(self._connection, rows)
+        insert_rows(self._connection, table, versions.rows())
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor for one short read, from any thread; close it at once."""

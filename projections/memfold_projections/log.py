@@ -9,9 +9,9 @@ from memfold.leaf import leaf_hash
 from memfold.wire import Recorded
 from memfold_projections.database import (
     checkpoint_if_idle,
+    insert_rows,
     move_checkpoint,
     open_database,
-    run_columns,
 )
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ FORMAT: Final = 1
 READ_MESSAGES: Final = 2000
 """Messages per chunk when the log is read back."""
 
-INSERT_EVENTS: Final = """
-INSERT INTO event SELECT unnest($1::BIGINT[]), unnest($2::BIGINT[]), unnest($3::BIGINT[]),
-    unnest($4::TEXT[]), unnest($5::TEXT[]), unnest($6::BLOB[])
-"""
-INSERT_EVENT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_LEAF: Final = "INSERT INTO leaf VALUES (?, ?)"
-INSERT_LEAVES: Final = "INSERT INTO leaf SELECT unnest($1::BIGINT[]), unnest($2::BLOB[])"
 READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Payload bytes per chunk; one message may exceed it."""
 SIZES: Final = """
@@ -93,13 +86,8 @@ class Log:
         connection = self._connection
         connection.execute("BEGIN")
         try:
-            if len(rows) == 1:
-                connection.execute(INSERT_EVENT, rows[0])
-                connection.execute(INSERT_LEAF, leaves[0])
-            else:
-                # Payloads are binary and may be large: lists pass them on without a detour.
-                run_columns(connection, INSERT_EVENTS, rows)
-                run_columns(connection, INSERT_LEAVES, leaves)
+            insert_rows(connection, "event", rows)
+            insert_rows(connection, "leaf", leaves)
             move_checkpoint(connection, last, time_us, self.sequence)
             connection.execute("COMMIT")
         except BaseException:

@@ -28,7 +28,7 @@ COMMANDS = (
 TIMEOUT_S = 60
 NOWHERE = "nats://127.0.0.1:1"
 
-CONVERSATION = {
+CONVERSATION: dict[str, Any] = {
     "session_1_date_time": "1:56 pm on 8 May, 2023",
     "session_1": [
         {"speaker": "Ada", "dia_id": "D1:1", "text": "I moved to Berlin. [bold]\u001b[31m!"},
@@ -157,8 +157,7 @@ def test_show_prints_the_snapshot(data: Path) -> None:
     assert memory["resource"].keys() == {"content", "format", "revision", "changed_at"}
     assert memory["resource"]["content"] == {"Ada": {"facts": {"D1:1.1": "Ada lives in Berlin."}}}
     assert [each["content"] for each in found["messages"]] == [
-        each["text"]
-        for each in CONVERSATION["session_1"]  # type: ignore[index]
+        each["text"] for each in CONVERSATION["session_1"]
     ]
     assert found["messages"][0]["created_at"] == "2023-05-08T13:56:00Z"
     assert (found["resource"], found["thread"], found["lag"]) == ("ada", "session_1", 0)
@@ -270,7 +269,7 @@ def test_a_reused_id_is_told_and_not_published(data: Path) -> None:
 
 @pytest.mark.usefixtures("ingested")
 def test_a_broken_pipe_ends_the_command_quietly(data: Path) -> None:
-    command = [MEMFOLD, "--data", data, "schema", "--json"]
+    command = [str(MEMFOLD), "--data", str(data), "schema", "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as running:
@@ -283,7 +282,7 @@ def test_a_broken_pipe_ends_the_command_quietly(data: Path) -> None:
 
 @pytest.mark.usefixtures("ingested")
 def test_ctrl_c_ends_an_ingest_from_a_pipe(data: Path) -> None:
-    command = [MEMFOLD, "--data", data, "ingest", "--format=jsonl", "-"]
+    command = [str(MEMFOLD), "--data", str(data), "ingest", "--format=jsonl", "-"]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

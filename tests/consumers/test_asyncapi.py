@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from faststream.nats.subscriber.usecases import LogicSubscriber
+
 from memfold_consumers.app import make_broker
 from memfold_consumers.asyncapi import document, events, render
 from memfold_consumers.settings import EngineSettings
@@ -22,7 +24,11 @@ def test_every_query_that_is_answered_is_in_it() -> None:
         return payload
 
     broker = make_broker(EngineSettings(namespace="memfold"), "nats://127.0.0.1:4222", answer)
-    answered = {getattr(each, "subject", "") for each in broker.subscribers}
+    answered = {
+        each.subject.broker_address
+        for each in broker.subscribers
+        if isinstance(each, LogicSubscriber)
+    }
     written = {
         channel["address"]
         for name, channel in document()["channels"].items()

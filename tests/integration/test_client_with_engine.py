@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ AS_BOT: dict[str, Any] = {"user": "bot", "password": "b", "inbox_prefix": "_INBO
 
 
 @asynccontextmanager
-async def running_engine(url: str, data: Path) -> AsyncIterator[None]:
+async def running_engine(url: str, data: Path) -> AsyncGenerator[None]:
     stop, ready = asyncio.Event(), asyncio.Event()
     running = asyncio.ensure_future(
         engine.run_engine(url=url, data=data, namespace="memfold", stop=stop, on_ready=ready.set)

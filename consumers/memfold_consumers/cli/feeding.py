@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-import nats.errors
-
-from memfold.connection import ConnectionCut
-from memfold.errors import (
-    BrokerUnavailable,
-    EngineUnavailable,
-    InvalidEvent,
-    NotYetConsistent,
-    PublishDenied,
-)
-from memfold.jetstream import JetStreamError, read_recorded
+from memfold.errors import InvalidEvent, NotYetConsistent, PublishDenied
+from memfold.jetstream import read_recorded
 from memfold.wire import message_digests
+from memfold_consumers.cli.access import PATIENCE_S, Access
 from memfold_consumers.formats.stable import Item, runs
-
-if TYPE_CHECKING:
-    from memfold.client import Client
 
 OUTCOMES_AT_ONCE: Final = 1000
 """Events whose outcomes are asked for together, at most; a batch may hold as many."""
 PENDING_MAX: Final = 5000
 STALLED_MAX: Final = 6
 """How often in a row the engine may have come no further within the time of a query."""
-PATIENCE_S: Final = 60.0
-"""How long broker and engine may be away: a killed local engine is started again meanwhile."""
-PAUSE_S: Final = 0.2
 
 Position = tuple[int, int]
-T = TypeVar("T")
-
-_AWAY: Final = (
-    BrokerUnavailable,
-    EngineUnavailable,
-    ConnectionCut,
-    JetStreamError,
-    TimeoutError,
-    nats.errors.Error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +86,15 @@ class Feeder:
 
     def __init__(
         self,
-        client: Client,
+        access: Access,
         tally: Tally,
         began_at: int,
         progress: Callable[[int], object] = lambda _: None,
     ) -> None:
         """``began_at`` is the log's last sequence now: what is there is not published again."""
         self.tally = tally
-        self._client = client
+        # What was begun is worth waiting for, whoever's the engine is.
+        self._access = replace(access, patience_s=PATIENCE_S)
         self._began_at = began_at
         self._progress = progress
         self._pending: dict[Position, Item] = {}
@@ -159,7 +135,7 @@ class Feeder:
             try:
                 await self._ask("known", {"source": "-", "ids": []}, sequence)
             except NotYetConsistent:
-                status = await self._ask("status", {}, 0)
+                status = await self._access.status()
                 stalled = stalled + 1 if status["sequence"] == checkpoint else 0
                 checkpoint = status["sequence"]
                 if stalled == STALLED_MAX:
@@ -198,24 +174,18 @@ class Feeder:
 
     async def _digests(self, sequence: int) -> Sequence[bytes]:
         """Return the digests of a message; none if it is gone, or may not be read by us."""
-        connection, stream = self._client.connection, self._client.namespace
+        client = self._access.client
         try:
-            recorded = await _patiently(lambda: read_recorded(connection, stream, sequence))
+            recorded = await self._access.patiently(
+                lambda: read_recorded(client.connection, client.namespace, sequence)
+            )
             return () if recorded is None else message_digests(recorded.payload)
         except (InvalidEvent, PublishDenied):
             return ()
 
-    async def _ask(
-        self, operation: str, arguments: dict[str, Any], min_sequence: int
-    ) -> dict[str, Any]:
-        ask = self._client.queries.ask
-        return await _patiently(
-            lambda: ask(operation, None, arguments, fresh=False, min_sequence=min_sequence)
-        )
-
     async def _publish(self, run: Sequence[Item]) -> None:
         try:
-            receipt = await self._client.publish([item.event for item in run])
+            receipt = await self._access.client.publish([item.event for item in run])
         except InvalidEvent as error:
             for item in run:
                 self.tally.fail(Failure(item.origin, error.reason, error.message))
@@ -256,18 +226,10 @@ class Feeder:
                     message = outcome["detail"] or outcome["kind"]
                     self.tally.fail(Failure(item.origin, outcome["reason"], message))
 
-
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Try again while broker or engine are away, for ``PATIENCE_S`` seconds."""
-    clock = asyncio.get_running_loop().time
-    give_up_at = clock() + PATIENCE_S
-    while True:
-        try:
-            return await work()
-        except _AWAY as error:
-            if clock() >= give_up_at:
-                if isinstance(error, BrokerUnavailable | EngineUnavailable):
-                    raise
-                message = f"the NATS server does not answer: {str(error) or type(error).__name__}"
-                raise BrokerUnavailable(message) from error
-        await asyncio.sleep(PAUSE_S)
+    async def _ask(
+        self, operation: str, arguments: dict[str, Any], min_sequence: int
+    ) -> dict[str, Any]:
+        # Not fresh: to publish on, nothing has to be folded that was published just now.
+        return await self._access.ask(
+            operation, None, arguments, min_sequence=min_sequence, fresh=False
+        )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from memfold.building import SALT_BYTES
-from memfold_consumers.cli.access import caught_up, engine
+from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK, REFUSED, UsageError
 from memfold_consumers.cli.feeding import Failure, Feeder, Tally
 from memfold_consumers.cli.lines import windows
@@ -26,7 +26,6 @@ from memfold_consumers.formats.jsonl import BadLine, LineReader
 from memfold_consumers.formats.locomo import ACTOR, Conversation, read_locomo
 
 if TYPE_CHECKING:
-    from memfold.client import Client
     from memfold_consumers.formats.stable import Item
 
 FILES_AT_ONCE: Final = 4
@@ -40,8 +39,8 @@ async def ingest(options: Options, files: Sequence[Path], form: str) -> int:
     source = _Conversations(files) if form == "locomo" else _Lines(files)
     began = time.monotonic()
     tally = Tally()
-    async with engine(options, actor=ACTOR) as client:
-        await _feed(client, source, tally, quiet=options.json)
+    async with engine(options, actor=ACTOR) as access:
+        await _feed(access, source, tally, quiet=options.json)
     summary = tally.summary(time.monotonic() - began)
     _print_failures(tally)
     if options.json:
@@ -113,11 +112,11 @@ class _Lines:
 
 
 async def _feed(
-    client: Client, source: _Conversations | _Lines, tally: Tally, *, quiet: bool
+    access: Access, source: _Conversations | _Lines, tally: Tally, *, quiet: bool
 ) -> None:
-    began_at = await caught_up(client)
+    began_at = await access.last_sequence()
     with _bar(source.total, quiet=quiet) as show:
-        feeder = Feeder(client, tally, began_at, show)
+        feeder = Feeder(access, tally, began_at, show)
         # Only what is folded can be told to be there already.
         await feeder.folded(began_at)
         try:

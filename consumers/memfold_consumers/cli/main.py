@@ -42,19 +42,20 @@ app = App(
     name="memfold",
     help="Memory for AI agents, folded from events.",
     help_epilogue=(
-        "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict or rejected, "
+        "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict or rejected,\n"
         "5 broker unreachable, 6 audit mismatch, 7 no engine."
     ),
     help_format="plaintext",
     version=_version,
     version_flags="--version",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 
 @app.command
 def serve(*, port: Port = 0, metrics_port: Port = 0, options: Options = _DEFAULTS) -> int:
-    """Run the engine until it is stopped, with a NATS server of its own unless --nats is given.
+    """Run the engine until it is stopped, with its own NATS server unless --nats.
 
     Parameters
     ----------

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final, cast
 
-from memfold.client import Client
 from memfold.errors import NotFound
 from memfold.ids import check_id
-from memfold_consumers.cli.access import caught_up, engine
+from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import DIVERGED, OK, report
 from memfold_consumers.cli.options import Options
 from memfold_consumers.cli.output import Printer, compact, flush, pretty, write_json
@@ -36,17 +35,17 @@ Answer = dict[str, Any]
 async def show(options: Options, resource: str, thread: str | None, last: int) -> int:
     """Print the snapshot of a resource, or of one of its threads."""
     _check(resource, thread)
-    async with engine(options, actor=ACTOR) as client:
-        found = await _ask(client, "snapshot", resource, {"thread": thread, "last": last})
+    async with engine(options, actor=ACTOR) as access:
+        found = await _ask(access, "snapshot", resource, {"thread": thread, "last": last})
         sequence = found["sequence"]
         messages: list[Answer] = found["messages"]
         if found["next"] is not None and len(messages) < last:
             arguments = {"thread": thread, "before": found["next"], "as_of": sequence}
-            older, _ = await _newest(client, resource, arguments, last - len(messages))
+            older, _ = await _newest(access, resource, arguments, last - len(messages))
             messages = older + messages
         memories: Answer = found["working_memory"]
         if not messages and memories["resource"] is None and found["thread_state"] is None:
-            await _check_known(client, resource, sequence)
+            await _check_known(access, resource, sequence)
     if options.json:
         write_json(
             {
@@ -74,15 +73,15 @@ async def show(options: Options, resource: str, thread: str | None, last: int) -
 async def messages(options: Options, resource: str, thread: str | None, last: int | None) -> int:
     """Print messages, oldest first: all, or the last ones."""
     _check(resource, thread)
-    async with engine(options, actor=ACTOR) as client:
+    async with engine(options, actor=ACTOR) as access:
         if last is None:
-            found, sequence = await _all(client, "messages", resource, {"thread": thread})
+            found, sequence = await _all(access, "messages", resource, {"thread": thread})
         else:
-            minimum = await caught_up(client)
+            minimum = await access.last_sequence()
             arguments: Answer = {"thread": thread}
-            found, sequence = await _newest(client, resource, arguments, last, minimum)
+            found, sequence = await _newest(access, resource, arguments, last, minimum)
         if not found:
-            await _check_known(client, resource, sequence)
+            await _check_known(access, resource, sequence)
     if options.json:
         write_json(
             {"resource": resource, "thread": thread, "messages": found, "sequence": sequence}
@@ -95,10 +94,10 @@ async def messages(options: Options, resource: str, thread: str | None, last: in
 async def threads(options: Options, resource: str) -> int:
     """Print the threads of a resource, in order of creation."""
     _check(resource, None)
-    async with engine(options, actor=ACTOR) as client:
-        found, sequence = await _all(client, "threads", resource, {})
+    async with engine(options, actor=ACTOR) as access:
+        found, sequence = await _all(access, "threads", resource, {})
         if not found:
-            await _check_known(client, resource, sequence)
+            await _check_known(access, resource, sequence)
     if options.json:
         write_json({"resource": resource, "threads": found, "sequence": sequence})
     else:
@@ -112,8 +111,8 @@ async def threads(options: Options, resource: str) -> int:
 async def parked(options: Options, resource: str | None) -> int:
     """Print the events that could not be understood, with their reasons."""
     _check(resource, None)
-    async with engine(options, actor=ACTOR) as client:
-        found, sequence = await _all(client, "parked", resource, {})
+    async with engine(options, actor=ACTOR) as access:
+        found, sequence = await _all(access, "parked", resource, {})
     if options.json:
         write_json({"parked": found, "sequence": sequence})
     elif not found:
@@ -136,9 +135,9 @@ async def log(options: Options, resource: str, thread: str | None, *, everything
     if thread is not None:
         arguments["thread"] = thread
     number = 0
-    async with engine(options, actor=ACTOR) as client:
+    async with engine(options, actor=ACTOR) as access:
         out = None if options.json else Printer()
-        async for page, sequence in _pages(client, "history", "changes", resource, arguments):
+        async for page, sequence in _pages(access, "history", "changes", resource, arguments):
             for change in page:
                 if out is None:
                     write_json({name: change.get(name) for name in _CHANGE_FIELDS})
@@ -147,14 +146,14 @@ async def log(options: Options, resource: str, thread: str | None, *, everything
             flush()
             number += len(page)
             if number == 0:
-                await _check_known(client, resource, sequence)
+                await _check_known(access, resource, sequence)
     return OK
 
 
 async def status(options: Options) -> int:
     """Print what the engine says of itself; a fold that has stopped is an error."""
-    async with engine(options, actor=ACTOR) as client:
-        found = await client.queries.ask("status", None, fresh=False)
+    async with engine(options, actor=ACTOR) as access:
+        found = await access.status()
     if options.json:
         write_json(found)
     else:
@@ -177,20 +176,20 @@ def _check(resource: str | None, thread: str | None) -> None:
         check_id(thread, "thread")
 
 
-async def _ask(client: Client, operation: str, resource: str, arguments: Answer) -> Answer:
-    minimum = await caught_up(client)
-    return await client.queries.ask(operation, resource, arguments, min_sequence=minimum)
+async def _ask(access: Access, operation: str, resource: str, arguments: Answer) -> Answer:
+    minimum = await access.last_sequence()
+    return await access.ask(operation, resource, arguments, min_sequence=minimum)
 
 
 async def _pages(
-    client: Client, operation: str, key: str, resource: str | None, arguments: Answer
+    access: Access, operation: str, key: str, resource: str | None, arguments: Answer
 ) -> AsyncIterator[tuple[list[Answer], int]]:
     """Yield pages, oldest first, each with the sequence that the first one was computed at."""
     asked: Answer = {**arguments, "limit": PAGE}
-    minimum = await caught_up(client)
+    minimum = await access.last_sequence()
     sequence: int | None = None
     while True:
-        answer = await client.queries.ask(operation, resource, asked, min_sequence=minimum)
+        answer = await access.ask(operation, resource, asked, min_sequence=minimum)
         if sequence is None:
             sequence = int(answer["sequence"])
             if operation == "messages":
@@ -202,18 +201,18 @@ async def _pages(
 
 
 async def _all(
-    client: Client, operation: str, resource: str | None, arguments: Answer
+    access: Access, operation: str, resource: str | None, arguments: Answer
 ) -> tuple[list[Answer], int]:
     found: list[Answer] = []
     sequence = 0
-    async for page, at in _pages(client, operation, operation, resource, arguments):
+    async for page, at in _pages(access, operation, operation, resource, arguments):
         found += page
         sequence = at
     return found, sequence
 
 
 async def _newest(
-    client: Client, resource: str, arguments: Answer, last: int, minimum: int = 0
+    access: Access, resource: str, arguments: Answer, last: int, minimum: int = 0
 ) -> tuple[list[Answer], int]:
     """Return the newest messages, page by page backwards, in the order of the log."""
     asked: Answer = {**arguments, "newest": True}
@@ -222,7 +221,7 @@ async def _newest(
     while True:
         # None is asked for as one, so that even then the answer says what is known.
         asked["limit"] = min(max(missing, 1), PAGE)
-        answer = await client.queries.ask("messages", resource, asked, min_sequence=minimum)
+        answer = await access.ask("messages", resource, asked, min_sequence=minimum)
         asked["as_of"] = asked.get("as_of", answer["sequence"])
         page: list[Answer] = answer["messages"] if missing else []
         pages.append(page)
@@ -233,9 +232,9 @@ async def _newest(
     return [message for page in reversed(pages) for message in page], asked["as_of"]
 
 
-async def _check_known(client: Client, resource: str, sequence: int) -> None:
+async def _check_known(access: Access, resource: str, sequence: int) -> None:
     """Raise ``NotFound`` for a resource without memory, messages and threads."""
-    asked = client.queries.ask
+    asked = access.ask
     memory = await asked("working_memory", resource, {"thread": None}, min_sequence=sequence)
     found = await asked("threads", resource, {"limit": 1}, min_sequence=sequence)
     if memory["working_memory"] is None and not found["threads"]:
