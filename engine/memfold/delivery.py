@@ -160,9 +160,7 @@ class Delivery:
         match = _NUMBER.search(description)
         last = None if match is None else int(match.group(1))
         if last is not None and last < outgoing.expected:
-            # The document's last messages were erased, which moves its baseline back; nobody wrote.
-            self._outgoing = replace(outgoing, expected=last)
-            return None
+            return await self._rewound(last, outgoing.expected)
         try:
             landed = await self._log.find_next(outgoing, outgoing.expected, last)
         except LookupError:
@@ -171,13 +169,25 @@ class Delivery:
             return landed
         if outgoing.expected == 0 and not self._asked_engine:
             # Rejected and parked events move the subject on, too, and leave nothing there.
-            revision = await self._log.free_revision(outgoing.address, last or 1)
+            known = await self._log.revision(outgoing.address, last or 1)
             self._asked_engine = True
-            if revision is not None:
-                self._outgoing = replace(outgoing, expected=revision)
+            if known is not None and not known[1]:
+                self._outgoing = replace(outgoing, expected=known[0])
                 return None
         message = f"someone else wrote after revision {outgoing.expected}"
         raise RevisionConflict(message)
+
+    async def _rewound(self, last: int, expected: int) -> None:
+        """Go on from the stream's last sequence of the document if the expected one was erased.
+
+        Erasing a document's last messages moves its baseline back. Only an engine can tell that
+        from a revision that never was this document's, which must not pass for a match.
+        """
+        known = await self._log.revision(self._outgoing.address, last)
+        if known is None or known[0] != expected:
+            message = f"the document is at revision {last}, not {expected}"
+            raise RevisionConflict(message)
+        self._outgoing = replace(self._outgoing, expected=last)
 
     async def _check_stream(self) -> None:
         """Raise ``StreamMissing`` once the server has said twice that there is no such stream."""

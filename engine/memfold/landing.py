@@ -49,8 +49,8 @@ class EngineReads(Protocol):
         """Return the positions of events by id, those known at ``min_sequence``."""
         ...
 
-    async def free_revision(self, address: Address, min_sequence: int) -> int | None:
-        """Return the revision of a document that does not exist, None if it exists."""
+    async def revision(self, address: Address, min_sequence: int) -> tuple[int, bool] | None:
+        """Return a document's revision, and whether it exists; None for what has no revision."""
         ...
 
 
@@ -91,12 +91,12 @@ class LogReader:
             return None
         return self._match(outgoing, recorded)
 
-    async def free_revision(self, address: Address, min_sequence: int) -> int | None:
-        """Return the revision of a document without content; None if it has any or none can say."""
+    async def revision(self, address: Address, min_sequence: int) -> tuple[int, bool] | None:
+        """Return a document's revision, and whether it exists; None if nobody can say."""
         if self._engine is None:
             return None
         try:
-            return await self._engine.free_revision(address, min_sequence)
+            return await self._engine.revision(address, min_sequence)
         except EngineUnavailable:
             return None
 

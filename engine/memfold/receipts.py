@@ -58,6 +58,8 @@ class Receipt:
             {"positions": [[self.sequence, last]]},
             min_sequence=self.sequence,
             timeout_s=timeout,
+            # Whoever waits for the fold waits for an engine that is just starting again, too.
+            patience_s=timeout,
         )
         raw: list[Mapping[str, Any]] = answer["outcomes"][0][self.index : last]
         if len(raw) < len(self.event_ids):

@@ -88,8 +88,11 @@ class Queries:
         fresh: bool = True,
         min_sequence: int = 0,
         timeout_s: float | None = None,
+        patience_s: float = ENGINE_PATIENCE_S,
     ) -> dict[str, Any]:
         """Ask one question and return the answer.
+
+        ``patience_s`` is how long nobody may answer before there is no engine.
 
         Raises:
             NotYetConsistent: no engine came to the asked-for sequence in time.
@@ -122,7 +125,7 @@ class Queries:
                 patience = None
                 continue
             except nats.errors.NoRespondersError:
-                patience = patience or loop.time() + ENGINE_PATIENCE_S
+                patience = patience or loop.time() + patience_s
                 if loop.time() + BACK_OFF_S >= min(patience, deadline):
                     message = f"no engine answers in namespace {self._namespace}"
                     raise EngineUnavailable(message) from None
@@ -177,8 +180,8 @@ class Queries:
         )
         return [None if place is None else (place[0], place[1]) for place in answer["positions"]]
 
-    async def free_revision(self, address: Address, min_sequence: int) -> int | None:
-        """Return the revision of a document that does not exist, None if it exists."""
+    async def revision(self, address: Address, min_sequence: int) -> tuple[int, bool] | None:
+        """Return a document's revision, and whether it exists; None for what has no revision."""
         operation, key = {
             "memory": ("working_memory", "working_memory"),
             "thread": ("thread", "thread_state"),
@@ -188,8 +191,7 @@ class Queries:
             return None
         arguments = {} if address.facet == "resource" else {"thread": address.thread}
         answer = await self.ask(operation, address.resource, arguments, min_sequence=min_sequence)
-        revision: int | None = answer.get("revision")
-        return revision if answer.get(key) is None else None
+        return int(answer["revision"]), answer.get(key) is not None
 
     def _no_answer(self) -> MemfoldError:
         if not self._connection.is_connected:

@@ -12,6 +12,7 @@ import pytest
 
 import memfold
 from memfold import Memory, Message, Rejected, RevisionConflict
+from memfold.jetstream import api
 from memfold.streams import ensure_streams
 from support.broker import Broker, bare_client, running_broker, stored
 from support.proxy import Cut, running_proxy
@@ -127,6 +128,19 @@ async def test_expected_nothing_holds_where_only_rejected_writes_were(memory: Me
     await thread.working_memory.append("x")
     with pytest.raises(RevisionConflict):
         await thread.working_memory.append("y", expected=0)
+
+
+async def test_erasing_the_last_write_is_no_conflict(broker: Broker, memory: Memory) -> None:
+    """Deleting a subject's last message moves the baseline of the stream's comparison back."""
+    working = memory.resource("alice").working_memory
+    await working.merge({"n": 1})
+    last = await working.merge({"n": 2})
+    assert await last.applied() == "applied"
+    async with bare_client(broker.url.replace("nats://", "nats://engine:e@")) as bare:
+        await api(bare, "STREAM.MSG.DELETE.memfold", {"seq": last.sequence})
+    with pytest.raises(RevisionConflict):
+        await working.merge({"n": 3}, expected=last.sequence + 1)
+    assert (await working.merge({"n": 3}, expected=last.sequence)).sequence == 3
 
 
 async def test_a_revision_that_was_read_can_be_expected(memory: Memory) -> None:

@@ -175,13 +175,13 @@ async def test_writes_of_other_documents_are_no_conflict(memory: Memory) -> None
     assert (await alice.working_memory.merge({"n": 2}, expected=first.sequence)).sequence == 5
 
 
-async def test_erasing_the_last_write_is_no_conflict(memory: Memory, bare: Client) -> None:
-    """Deleting a subject's last message moves the baseline of the stream's comparison back."""
-    working = memory.resource("alice").working_memory
-    await working.merge({"n": 1})
-    last = await working.merge({"n": 2})
-    await api(bare, "STREAM.MSG.DELETE.memfold", {"seq": last.sequence})
-    assert (await working.merge({"n": 3}, expected=last.sequence)).sequence == 3
+async def test_a_revision_of_another_document_is_a_conflict(memory: Memory) -> None:
+    """A number above the document's last sequence is not taken for "nothing came after it"."""
+    alice = memory.resource("alice")
+    await alice.working_memory.merge({"n": 1})
+    other = await memory.resource("bob").working_memory.merge({"n": 1})
+    with pytest.raises(RevisionConflict):
+        await alice.working_memory.merge({"n": 2}, expected=other.sequence)
 
 
 async def test_the_first_write_with_expected_nothing_wins_alone(
