@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -382,6 +383,22 @@ def test_the_parser_costs_neither_engine_nor_terminal() -> None:
     loaded = set(done.stdout.split())
     assert "memfold_consumers.cli.main" in loaded
     assert loaded & {"duckdb", "faststream", "nats", "pydantic", "rich", "structlog"} == set()
+
+
+def test_a_log_that_diverged_stops_reading_and_says_so(tmp_path: Path, conversation: Path) -> None:
+    """The stream is lost behind the engine's back: nothing is answered as if nothing had been."""
+    data = tmp_path / "data"
+    try:
+        assert memfold("--data", data, "ingest", "--format", "locomo", conversation).code == 0
+        end_engine(data)
+        shutil.rmtree(data / "nats")
+        status = memfold("--data", data, "status", "--json")
+        assert status.code == 6
+        assert json.loads(status.out)["state"] == "halted"
+        assert json.loads(status.err)["error"]["code"] == "log_diverged"
+        assert memfold("--data", data, "show", "ada").code == 6
+    finally:
+        end_engine(data)
 
 
 @pytest.mark.slow

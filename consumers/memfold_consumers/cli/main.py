@@ -1,20 +1,15 @@
-"""The commands and their arguments. What a command does is imported only when it runs.
-
-So ``memfold --help`` costs the import of the parser and nothing else.
-"""
+"""The way in: runs the command line and turns whatever happens into an exit code."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.validators import Number
+from cyclopts import CycloptsError
 
 from memfold.errors import MemfoldError
+from memfold_consumers.cli.commands import app
 from memfold_consumers.cli.errors import (
     BROKEN_PIPE,
     FAILURE,
@@ -24,198 +19,7 @@ from memfold_consumers.cli.errors import (
     exit_code,
     report,
 )
-from memfold_consumers.cli.options import Options, normalised
-
-_DEFAULTS: Final = Options()
-Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
-Last = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
-ThreadName = Annotated[str | None, Parameter(help="A thread of the resource.")]
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"memfold {version('memfold')}"
-
-
-app = App(
-    name="memfold",
-    help="Memory for AI agents, folded from events.",
-    help_epilogue=(
-        "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict or rejected,\n"
-        "5 broker unreachable, 6 audit mismatch, 7 no engine."
-    ),
-    help_format="plaintext",
-    version=_version,
-    version_flags="--version",
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
-
-
-@app.command
-def serve(*, port: Port = 0, metrics_port: Port = 0, options: Options = _DEFAULTS) -> int:
-    """Run the engine until it is stopped, with its own NATS server unless --nats.
-
-    Parameters
-    ----------
-    port
-        Port of the engine's own NATS server on this machine; 0 means any free one.
-    metrics_port
-        Port of Prometheus metrics on this machine; 0 means MEMFOLD_METRICS_PORT, else none.
-    """
-    from memfold_consumers.cli import serving
-
-    return _run(serving.serve(options, port=port, metrics_port=metrics_port or None))
-
-
-@app.command
-def demo(
-    *, fast: Annotated[bool, Parameter(negative=())] = False, options: Options = _DEFAULTS
-) -> int:
-    """Watch agents write one user's memory at once, and see that nothing is lost.
-
-    Parameters
-    ----------
-    fast
-        Do not pause between the parts.
-    """
-    from memfold_consumers.cli.demo import demo as play
-
-    return _run(play(options, fast=fast))
-
-
-@app.command
-def ingest(
-    *files: Path,
-    form: Annotated[Literal["locomo", "jsonl"], Parameter(name="--format")],
-    options: Options = _DEFAULTS,
-) -> int:
-    """Publish what files hold, each event once: running it again changes nothing.
-
-    Parameters
-    ----------
-    files
-        Files to read; for jsonl one, or - for the standard input.
-    form
-        locomo: conversations of that data set. jsonl: memfold's own events, one a line.
-    """
-    from memfold_consumers.cli.ingest import ingest as publish
-
-    return _run(publish(options, list(files), form))
-
-
-@app.command
-def show(
-    resource: str, /, *, thread: ThreadName = None, last: Last = 20, options: Options = _DEFAULTS
-) -> int:
-    """Show the snapshot of a resource: working memory and last messages.
-
-    Parameters
-    ----------
-    resource
-        The owner of the memory.
-    last
-        How many messages to show.
-    """
-    from memfold_consumers.cli import reading
-
-    return _run(reading.show(options, resource, thread, last))
-
-
-@app.command
-def messages(
-    resource: str,
-    /,
-    *,
-    thread: ThreadName = None,
-    last: Last | None = None,
-    options: Options = _DEFAULTS,
-) -> int:
-    """List messages, oldest first.
-
-    Parameters
-    ----------
-    resource
-        The owner of the messages.
-    last
-        Only so many, the newest.
-    """
-    from memfold_consumers.cli import reading
-
-    return _run(reading.messages(options, resource, thread, last))
-
-
-@app.command
-def threads(resource: str, /, *, options: Options = _DEFAULTS) -> int:
-    """List the threads of a resource.
-
-    Parameters
-    ----------
-    resource
-        The owner of the threads.
-    """
-    from memfold_consumers.cli import reading
-
-    return _run(reading.threads(options, resource))
-
-
-@app.command
-def log(
-    resource: str,
-    /,
-    *,
-    thread: ThreadName = None,
-    everything: Annotated[bool, Parameter(name="--all", negative=())] = False,
-    options: Options = _DEFAULTS,
-) -> int:
-    """List who changed what, when and because of which event.
-
-    Parameters
-    ----------
-    resource
-        Whose changes.
-    everything
-        Also events that changed nothing: unchanged, rejected, duplicate.
-    """
-    from memfold_consumers.cli import reading
-
-    return _run(reading.log(options, resource, thread, everything=everything))
-
-
-@app.command
-def parked(resource: str | None = None, /, *, options: Options = _DEFAULTS) -> int:
-    """List events that could not be understood, with their reasons.
-
-    Parameters
-    ----------
-    resource
-        Only those of this resource.
-    """
-    from memfold_consumers.cli import reading
-
-    return _run(reading.parked(options, resource))
-
-
-@app.command
-def status(*, options: Options = _DEFAULTS) -> int:
-    """Show the state of stream, fold and projection."""
-    from memfold_consumers.cli import reading
-
-    return _run(reading.status(options))
-
-
-@app.command
-def schema(*, options: Options = _DEFAULTS) -> int:
-    """Print the JSON Schemas of all events; needs no engine."""
-    from memfold_consumers.cli import output
-    from memfold_consumers.cli.schema import schemas
-
-    if options.json or not sys.stdout.isatty():
-        output.write_json(schemas())
-    else:
-        output.Printer().block(output.pretty(schemas()))
-    return OK
+from memfold_consumers.cli.options import normalised
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -256,12 +60,6 @@ def _parse_and_run(given: list[str], *, as_json: bool) -> int:
         return FAILURE
     # Help and version return what they are; they were printed.
     return result if isinstance(result, int) else OK
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
-    import asyncio
-
-    return asyncio.run(work)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final, cast
+from typing import Final
 
 from memfold.errors import NotFound
 from memfold.ids import check_id
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import DIVERGED, OK, report
 from memfold_consumers.cli.options import Options
-from memfold_consumers.cli.output import Printer, compact, flush, pretty, write_json
+from memfold_consumers.cli.output import Printer, compact, flush, write_json
+from memfold_consumers.cli.showing import Answer, flat, print_change, print_memory, print_messages
 
 ACTOR: Final = "memfold-cli"
 PAGE: Final = 1000
@@ -28,8 +29,6 @@ _CHANGE_FIELDS: Final = (
     "outcome",
     "reason",
 )
-
-Answer = dict[str, Any]
 
 
 async def show(options: Options, resource: str, thread: str | None, last: int) -> int:
@@ -61,12 +60,12 @@ async def show(options: Options, resource: str, thread: str | None, last: int) -
     out = Printer()
     where = resource if thread is None else f"{resource}, thread {thread}"
     out.heading(f"{where}: sequence {sequence}, lag {found['lag']}")
-    _print_memory(out, "Working memory of the resource", memories["resource"])
+    print_memory(out, "Working memory of the resource", memories["resource"])
     if thread is not None:
-        _print_memory(out, "Working memory of the thread", memories["thread"])
+        print_memory(out, "Working memory of the thread", memories["thread"])
     out.line()
     out.heading(f"Messages ({len(messages)})")
-    _print_messages(out, messages, with_thread=thread is None)
+    print_messages(out, messages, with_thread=thread is None)
     return OK
 
 
@@ -87,7 +86,7 @@ async def messages(options: Options, resource: str, thread: str | None, last: in
             {"resource": resource, "thread": thread, "messages": found, "sequence": sequence}
         )
     else:
-        _print_messages(Printer(), found, with_thread=thread is None)
+        print_messages(Printer(), found, with_thread=thread is None)
     return OK
 
 
@@ -142,7 +141,7 @@ async def log(options: Options, resource: str, thread: str | None, *, everything
                 if out is None:
                     write_json({name: change.get(name) for name in _CHANGE_FIELDS})
                 else:
-                    _print_change(out, change)
+                    print_change(out, change)
             flush()
             number += len(page)
             if number == 0:
@@ -159,7 +158,7 @@ async def status(options: Options) -> int:
     else:
         rows = [
             (name, value if isinstance(value, str) else compact(value))
-            for name, value in _flat("", found)
+            for name, value in flat("", found)
         ]
         Printer().table(("what", "value"), rows)
     if found["state"] == "halted":
@@ -240,44 +239,3 @@ async def _check_known(access: Access, resource: str, sequence: int) -> None:
     if memory["working_memory"] is None and not found["threads"]:
         message = f"nothing is known of resource {resource!r}"
         raise NotFound(message)
-
-
-def _print_memory(out: Printer, title: str, memory: Answer | None) -> None:
-    out.line()
-    if memory is None:
-        out.heading(f"{title}: none")
-        return
-    out.heading(f"{title}: {memory['format']}, revision {memory['revision']}")
-    content = memory["content"]
-    out.block(content if isinstance(content, str) else pretty(content))
-
-
-def _print_messages(out: Printer, found: list[Answer], *, with_thread: bool) -> None:
-    for message in found:
-        thread = f"{message['thread']} " if with_thread else ""
-        speaker = message["metadata"].get("speaker")
-        who = message["role"] if not isinstance(speaker, str) else f"{message['role']} {speaker}"
-        out.line(f"{message['created_at']} {thread}{message['id']} {who}", "cyan")
-        out.block(compact(message["content"]))
-
-
-def _print_change(out: Printer, change: Answer) -> None:
-    cause = "" if change["causation"] is None else f" because of {change['causation']}"
-    thread = "" if change["thread"] is None else f" {change['thread']}"
-    fate = "" if change["outcome"] == "applied" else f" [{change['outcome']}: {change['reason']}]"
-    out.line(
-        f"{change['sequence']}.{change['index']} {change['time']} "
-        f"{change['actor']} {change['type']}{thread}{cause}{fate}",
-        "cyan",
-    )
-    out.line(f"  {compact(change['data'])}")
-
-
-def _flat(prefix: str, value: Answer) -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for name, item in value.items():
-        if isinstance(item, dict):
-            rows += _flat(f"{prefix}{name}.", cast("Answer", item))
-        else:
-            rows.append((f"{prefix}{name}", item))
-    return rows
