@@ -40,6 +40,7 @@ NANO: Final = 1_000_000_000
 REQUEST_ENDED: Final = ("Batch Completed", "Message Size Exceeds MaxBytes")
 """Statuses 409 that end one pull request; all others end the consumer."""
 
+PLACE_PREFIX: Final = "$JS.ACK."
 _V1_TOKENS: Final = 9
 
 
@@ -178,7 +179,8 @@ class Intake:
 
     async def _on_message(self, message: Msg) -> None:
         self._heard_at = asyncio.get_running_loop().time()
-        if message.headers is not None and "Status" in message.headers:
+        # A publisher may send a header named Status, too; only the stream's messages have a place.
+        if not message.reply.startswith(PLACE_PREFIX):
             await self._on_status(message)
         else:
             self._queue.append(message)

@@ -72,7 +72,7 @@ async def read_recorded(
             return None
         raise
     message = answer["message"]
-    headers = base64.b64decode(message.get("hdrs", "")).decode(errors="replace")
+    headers = base64.b64decode(message.get("hdrs", ""))
     return Recorded(
         sequence=message["seq"],
         time_ns=time_ns(message["time"]),
@@ -93,9 +93,14 @@ def time_ns(text: str) -> int:
     return int(moment.timestamp()) * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
 
 
-def _header(text: str, name: str) -> str:
-    for line in text.split("\r\n")[1:]:
-        key, colon, value = line.partition(":")
-        if colon and key == name:
-            return value.strip()
-    return ""
+def _header(block: bytes, name: str) -> str:
+    """Return a header as nats-py reads it from a delivered message, so that both give one leaf.
+
+    Names are case-sensitive, of several the last one counts, bytes that are no UTF-8 are replaced.
+    """
+    found = ""
+    for line in block.split(b"\r\n")[1:]:
+        key, colon, value = line.partition(b":")
+        if colon and key.strip() == name.encode():
+            found = value.strip().decode(errors="replace")
+    return found

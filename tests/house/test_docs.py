@@ -14,7 +14,7 @@ from memfold.errors import error_classes
 from memfold.events import DATA_TYPES, Data, MemoryMerged
 from memfold.subjects import Address, Facet
 from memfold.wire import read_event
-from memfold_consumers.cli.main import app
+from memfold_consumers.cli.commands import app
 from memfold_consumers.queries import OPERATIONS
 from memfold_consumers.requests import Request
 from memfold_consumers.settings import EngineSettings

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 import memfold
 from memfold import Memory, Message, Rejected, RevisionConflict
 from memfold.jetstream import api
 from memfold.streams import ensure_streams
+from memfold.wire import Recorded
+from memfold_consumers.intake import Intake
 from support.broker import Broker, bare_client, running_broker, stored
 from support.proxy import Cut, running_proxy
 
@@ -209,3 +212,48 @@ async def test_an_agent_that_may_not_read_the_stream_asks_the_engine_instead(
         if with_other:
             with pytest.raises(RevisionConflict):
                 await working.merge({"n": 3}, expected=second.sequence)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Status": "100"},
+        {"Status": "409", "Description": "Consumer Deleted"},
+        {"Nats-Msg-Id": "ä b:c"},
+        {"Nats-Expected-Stream": "memfold", "X-Any": ""},
+    ],
+)
+async def test_headers_of_a_raw_publisher_do_no_harm(
+    broker: Broker, memory: Memory, headers: dict[str, str]
+) -> None:
+    """The event is folded; taken from a consumer or read from the leader, it is the same."""
+    url = broker.url.replace("nats://", "nats://engine:e@")
+    event = {
+        "specversion": "1.0",
+        "id": "e1",
+        "type": "MessageAppended",
+        "source": "raw",
+        "data": {"message": {"id": "m1", "role": "user", "content": "hello"}},
+    }
+    async with bare_client(url) as bare:
+        await bare.jetstream().publish(
+            "memfold.publish.alice.t.messages.raw", orjson.dumps(event), headers=headers
+        )
+        raw = b"HPUB memfold.publish.alice.t.messages.raw 49 49\r\nNATS/1.0\r\n"
+        raw += b"Nats-Msg-Id: one\r\nNats-Msg-Id: two \r\n\r\n\r\n"
+        assert bare._transport is not None
+        bare._transport.write(raw)
+        await bare.flush()
+        # The last write is this client's own, so its receipt says when all are folded.
+        receipt = await memory.resource("bob").working_memory.merge({"n": 1})
+        assert await receipt.applied() == "applied"
+        thread = memory.resource("alice").thread("t")
+        assert [message.id for message in await thread.messages()] == ["m1"]
+        read = await stored(bare, "memfold")
+        assert read[1].msg_id == "two"
+        async with Intake(bare, "memfold", 0) as intake:
+            taken: list[Recorded] = []
+            while len(taken) < len(read):
+                assert await intake.wait(10)
+                taken += await intake.take()
+        assert taken == read
