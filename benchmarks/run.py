@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import statistics
 import sys
 import tempfile
 import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +26,17 @@ import orjson
 
 import memfold
 from memfold.wire import Recorded
-from memfold_consumers.engine import run_engine
-from memfold_consumers.local import ensure_engine, local
+from memfold_consumers.local_engine import ensure_engine, local
 from memfold_consumers.nats_server import NatsServer
 from memfold_projections.store import Store
 
 TEXT = "I moved to Berlin last week and still look for a flat near the park. " * 2
 CATCH_UP_EVENTS = 20_000
 BATCH = 100
+WARM_UP_ROUNDS = 20
+BARE_INSERT = """
+INSERT INTO message SELECT unnest($1::INTEGER[]), unnest($2::TEXT[]), unnest($3::TEXT[])
+"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ async def publish_and_read(data: Path, rounds: int) -> list[Figure]:
         seen = await sampled(visible, rounds // 2)
         request = orjson.dumps({"thread": "t1", "last": 20})
         reply = (await bare.request("memfold.query.snapshot.alice", request)).data
-        responder = await _responder(info.url, reply)
+        responder = await _started(ECHO, info.url, given=base64.b64encode(reply))
 
         async def snapshot() -> None:
             await thread.snapshot(last=20)
@@ -119,7 +124,7 @@ async def publish_and_read(data: Path, rounds: int) -> list[Figure]:
 
         reads = await paired(snapshot_raw, echo, rounds)
         client_reads = await paired(snapshot, echo, rounds)
-        await responder.close()
+        await _ended(responder)
         await bare.close()
     return [
         _ratio("publish / bare publish", publish, 1.3),
@@ -129,103 +134,78 @@ async def publish_and_read(data: Path, rounds: int) -> list[Figure]:
     ]
 
 
-async def _responder(url: str, reply: bytes) -> Any:
-    """Answer ``bench.echo`` with the same bytes from another process, as an engine would."""
-    code = (
-        "import asyncio, nats, sys, base64\n"
-        "async def main():\n"
-        "    nc = await nats.connect(sys.argv[1])\n"
-        "    data = base64.b64decode(sys.stdin.buffer.read())\n"
-        "    async def answer(m): await m.respond(data)\n"
-        "    await nc.subscribe('bench.echo', cb=answer)\n"
-        "    await nc.flush()\n"
-        "    print('ready', flush=True)\n"
-        "    await asyncio.Event().wait()\n"
-        "asyncio.run(main())\n"
-    )
-    import base64
+ECHO = """
+import asyncio, base64, nats, sys
+async def main():
+    connection = await nats.connect(sys.argv[1])
+    data = base64.b64decode(sys.stdin.buffer.read())
+    async def answer(message): await message.respond(data)
+    await connection.subscribe("bench.echo", cb=answer)
+    await connection.flush()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+ENGINE = """
+import asyncio, sys
+from pathlib import Path
+from memfold_consumers.engine import run_engine
+def ready(): print("ready", flush=True)
+asyncio.run(run_engine(url=sys.argv[1], data=Path(sys.argv[2]), namespace="memfold",
+                       stop=asyncio.Event(), on_ready=ready))
+"""
 
+
+async def _started(code: str, *arguments: str, given: bytes = b"") -> asyncio.subprocess.Process:
+    """Start a Python process and wait until it says that it is ready."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, url,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable, "-c", code, *arguments, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+    )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(base64.b64encode(reply))
+    process.stdin.write(given)
     process.stdin.close()
-    await process.stdout.readline()
+    async for line in process.stdout:
+        if line == b"ready\n":
+            return process
+    message = f"the process ended: {await process.wait()}"
+    raise RuntimeError(message)
 
-    class Responder:
-        async def close(self) -> None:
-            process.terminate()
-            await process.wait()
 
-    return Responder()
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    process.kill()
+    await process.wait()
 
 
 async def catch_up(data: Path, *, batch: int) -> list[Figure]:
     """Measure how fast a new engine folds a stream that is already there."""
-    data.mkdir()
+    count = CATCH_UP_EVENTS * (5 if batch > 1 else 1)
     async with NatsServer(data) as server:
-        stop = asyncio.Event()
-        ready = asyncio.Event()
-        # The first engine makes the streams; the second finds them full.
-        first = asyncio.create_task(
-            run_engine(
-                url=server.url, data=data / "first", namespace="memfold", stop=stop,
-                on_ready=ready.set,
-            )
-        )  # fmt: skip
-        await ready.wait()
-        stop.set()
-        await first
         connection = await nats.connect(server.url)
-        for start in range(0, CATCH_UP_EVENTS, batch):
+        await memfold.ensure_streams(connection, "memfold")
+        for start in range(0, count, batch):
             events = [_event(number) for number in range(start, start + batch)]
             payload = orjson.dumps(events if batch > 1 else events[0])
-            await connection.publish(f"memfold.publish.u{start % 7}.t1.messages.bench", payload)
-            if start % 1000 == 0:
-                await connection.flush()
-        await connection.flush()
-        # Published without waiting for acknowledgements: the server may still be storing.
-        while (await connection.jetstream().stream_info("memfold")).state.messages < (
-            CATCH_UP_EVENTS // batch
-        ):
-            await asyncio.sleep(0.05)
-        code = (
-            "import asyncio, sys, time\n"
-            "from pathlib import Path\n"
-            "from memfold_consumers.engine import run_engine\n"
-            "async def main():\n"
-            "    await run_engine(url=sys.argv[1], data=Path(sys.argv[2]), namespace='memfold',\n"
-            "        stop=asyncio.Event(), on_ready=lambda: print('ready', flush=True))\n"
-            "asyncio.run(main())\n"
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, server.url, str(data / "second"),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        assert process.stdout is not None
-        await process.stdout.readline()
+            subject = f"memfold.publish.u{start % 7}.t1.messages.bench"
+            if start + batch < count and start % 1000:
+                await connection.publish(subject, payload)
+            else:
+                # Waits for the server now and then, and at the end for all.
+                await connection.jetstream().publish(subject, payload)
+        last = (await connection.jetstream().stream_info("memfold")).state.last_seq
+        process = await _started(ENGINE, server.url, str(data / "engine"))
         began = time.perf_counter()
-        behind = CATCH_UP_EVENTS // batch - await _folded(connection)
-        request = {"min_sequence": CATCH_UP_EVENTS // batch, "wait_ms": 30_000, "last": 1}
-        await connection.request(
-            "memfold.query.snapshot.u1", orjson.dumps({**request, "thread": "t1"}), timeout=40
-        )
+        reply = await connection.request("memfold.query.status._", b"{}", timeout=30)
+        behind = last - int(orjson.loads(reply.data)["checkpoint"])
+        request = {"thread": "t1", "min_sequence": last, "wait_ms": 30_000, "last": 1}
+        await connection.request("memfold.query.snapshot.u1", orjson.dumps(request), timeout=40)
         rate = behind * batch / (time.perf_counter() - began)
-        process.kill()
-        await process.wait()
+        await _ended(process)
         await connection.close()
     name = f"catch-up, batches of {batch}" if batch > 1 else "catch-up, single events"
     target = 20_000 if batch > 1 else 8_000
     detail = f"{behind * batch:,} events from the stream"
     return [Figure(name, rate, "events/s", target, "higher", detail)]
-
-
-async def _folded(connection: Any) -> int:
-    reply = await connection.request("memfold.query.status._", b"{}", timeout=10)
-    return int(orjson.loads(reply.data)["checkpoint"])
 
 
 def fold_and_insert(data: Path) -> Figure:
@@ -251,10 +231,7 @@ def fold_and_insert(data: Path) -> Figure:
     began = time.perf_counter()
     for start in range(0, count, 2000):
         numbers = list(range(start, start + 2000))
-        connection.execute(
-            "INSERT INTO message SELECT unnest($1::INTEGER[]), unnest($2::TEXT[]), unnest($3::TEXT[])",
-            [[1] * 2000, [f"m{n}" for n in numbers], [TEXT] * 2000],
-        )
+        connection.execute(BARE_INSERT, [[1] * 2000, [f"m{n}" for n in numbers], [TEXT] * 2000])
     bare = time.perf_counter() - began
     connection.close()
     detail = f"{count / ours:,.0f} against {count / bare:,.0f} rows/s; log, digests, provenance"
@@ -289,11 +266,11 @@ async def paired(
 ) -> tuple[float, float]:
     """Return both medians, measured in turn after a warm-up."""
     times: tuple[list[float], list[float]] = ([], [])
-    for round_ in range(rounds + 20):
+    for round_ in range(rounds + WARM_UP_ROUNDS):
         for work, kept in ((first, times[0]), (second, times[1])):
             began = time.perf_counter()
             await work()
-            if round_ >= 20:
+            if round_ >= WARM_UP_ROUNDS:
                 kept.append(time.perf_counter() - began)
     return statistics.median(times[0]), statistics.median(times[1])
 

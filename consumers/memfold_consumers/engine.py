@@ -171,7 +171,7 @@ class Engine:
         status: dict[str, Any] = {
             "namespace": namespace,
             "state": "halted" if halted is not None else "folding",
-            "error": None if halted is None else {"code": halted.code, "message": halted.message},
+            "halted": None if halted is None else {"code": halted.code, "message": halted.message},
             "retrying": self._loop.error if halted is None else None,
             "stream": None,
             "versions": versions(_server(self._connection, "version")),

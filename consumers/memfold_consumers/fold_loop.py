@@ -118,6 +118,8 @@ class FoldLoop:
         align_at = clock() + self._align_s
         while True:
             if not await intake.wait(IDLE_S):
+                # Nothing waits and the server is heard: whatever failed before is over.
+                self._failures, self.error = 0, None
                 await self._write(self._store.tidy)
                 await intake.wait(max(0.0, align_at - clock()))
             if clock() >= align_at:

@@ -54,7 +54,7 @@ class Queries:
         self._status = status
 
     async def answer(self, operation: str, name: str, payload: bytes) -> bytes:
-        """Answer one request about the resource token ``name``; errors come as ``{"error": {...}}``, never as an exception."""
+        """Answer one request about the resource token ``name``; errors come as JSON, too."""
         model, work = OPERATIONS[operation]
         try:
             request = read_request(model, payload)

@@ -125,9 +125,12 @@ class Connection:
     async def close(self) -> None:
         """Close the connection for good; what waits ends with ``BrokerUnavailable``."""
         self._end_waiting(BrokerUnavailable("the connection was closed"))
-        with suppress(Exception):
-            async with asyncio.timeout(CLOSE_S):
-                await self.client.close()
+        # As a task of its own: nats-py cancels what reconnects, and lets that cancellation out.
+        closing = asyncio.ensure_future(self.client.close())
+        await asyncio.wait({closing}, timeout=CLOSE_S)
+        closing.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            closing.exception()
         self._closed = True
         self._up.set()
 

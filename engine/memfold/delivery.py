@@ -160,7 +160,8 @@ class Delivery:
         match = _NUMBER.search(description)
         last = None if match is None else int(match.group(1))
         if last is not None and last < outgoing.expected:
-            return await self._rewound(last, outgoing.expected)
+            await self._rewound(last, outgoing.expected)
+            return None
         try:
             landed = await self._log.find_next(outgoing, outgoing.expected, last)
         except LookupError:

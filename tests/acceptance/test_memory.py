@@ -16,7 +16,7 @@ from nats.aio.client import Client
 import memfold
 from memfold import InvalidEvent, Memory
 from memfold_consumers import local
-from memfold_consumers.local import ensure_engine
+from memfold_consumers.local_engine import ensure_engine
 from support.broker import bare_client
 from support.shared import shared_dir
 

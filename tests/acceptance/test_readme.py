@@ -20,7 +20,7 @@ import pytest
 import memfold
 from memfold.gate import parse
 from memfold_consumers import local
-from memfold_consumers.local import ensure_engine
+from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.nats_server import NatsServer
 from memfold_consumers.ownership import Lease, engine_pid, engine_running
 from support.shared import ROOT

@@ -14,7 +14,7 @@ import pytest
 
 import memfold
 from memfold.jetstream import read_recorded
-from memfold_consumers.local import ensure_engine
+from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.nats_server import NatsServer
 from memfold_consumers.ownership import EngineInfo, Lease, engine_running, read_engine_json
 from memfold_projections.content import content_digests

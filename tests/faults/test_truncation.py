@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 from memfold.jetstream import api
-from memfold_consumers.local import ensure_engine
+from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.nats_server import NatsServer
 from memfold_consumers.ownership import Lease, engine_running
 from memfold_projections.log import Log
@@ -103,7 +103,7 @@ async def test_a_truncated_stream_stops_the_fold_and_no_event_is_skipped(
         connection = await nats.connect(info.url)
         status = await query(connection, "status", {})
         assert status["state"] == "halted"
-        error = status["error"]
+        error = status["halted"]
         assert isinstance(error, dict)
         assert error["code"] == "log_diverged"
         assert status["checkpoint"] == last

@@ -16,7 +16,7 @@ import pytest
 
 from memfold.errors import EngineInUse, EngineUnavailable
 from memfold_consumers.flock import is_locked
-from memfold_consumers.local import ensure_engine, local
+from memfold_consumers.local_engine import ensure_engine, local
 from memfold_consumers.nats_probe import answers
 from memfold_consumers.ownership import (
     Lease,
@@ -37,7 +37,7 @@ LINGER_S = 0.5
 USER = """
 import asyncio, sys
 from pathlib import Path
-from memfold_consumers.local import ensure_engine
+from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.ownership import Lease
 async def main():
     data = Path(sys.argv[1])

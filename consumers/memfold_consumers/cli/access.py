@@ -136,7 +136,7 @@ def log_to_stderr() -> None:
 
 
 async def _local(options: Options, actor: str, stack: AsyncExitStack) -> str:
-    from memfold_consumers.local import local
+    from memfold_consumers.local_engine import local
     from memfold_consumers.ownership import current_engine
 
     # It holds the lease, and starts the engine again should it die meanwhile.

@@ -24,7 +24,7 @@ from memfold_consumers.cli.errors import FAILURE, OK
 from memfold_consumers.cli.options import Options
 from memfold_consumers.cli.output import Printer, pretty, write_json
 from memfold_consumers.cli.sample import CLERKS, HOST, THREAD, expected_memory
-from memfold_consumers.local import ensure_engine, local
+from memfold_consumers.local_engine import ensure_engine, local
 from memfold_consumers.ownership import engine_running, prepare_directory
 
 if TYPE_CHECKING:

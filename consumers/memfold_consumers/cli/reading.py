@@ -162,7 +162,7 @@ async def status(options: Options) -> int:
         ]
         Printer().table(("what", "value"), rows)
     if found["state"] == "halted":
-        error: Answer = found["error"]
+        error: Answer = found["halted"]
         report(str(error["code"]), str(error["message"]), as_json=options.json)
         return DIVERGED
     return OK
