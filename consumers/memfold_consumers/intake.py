@@ -211,6 +211,8 @@ class Intake:
         """Keep two requests outstanding, unless enough is waiting already."""
         while len(self._pulls) < OUTSTANDING and len(self._queue) < QUEUE_MESSAGES_MAX:
             self._pull_number += 1
+            # Without a request outstanding the server had no reason to be heard.
+            self._heard_at = asyncio.get_running_loop().time()
             pull = str(self._pull_number)
             self._pulls[pull] = PULL_MESSAGES
             request = {

@@ -161,6 +161,7 @@ async def publish_again(url: str, last: int) -> None:
     """Publish every message of the stream a second time, as a client after the window would."""
     async with bare_client(url) as bare:
         js = bare.jetstream()
+        latest = 0
         for sequence in range(1, last + 1):
             recorded = await read_recorded(bare, "memfold", sequence)
             assert recorded is not None
@@ -169,7 +170,8 @@ async def publish_again(url: str, last: int) -> None:
             headers = {"Nats-Msg-Id": recorded.msg_id}
             acknowledged = await js.publish(subject, recorded.payload, headers=headers)
             assert not acknowledged.duplicate
-        asked = json.dumps({"positions": [[acknowledged.seq, 1]]}).encode()
+            latest = acknowledged.seq
+        asked = json.dumps({"positions": [[latest, 1]]}).encode()
         reply = await bare.request("memfold.query.outcome._", asked, timeout=30)
         assert json.loads(reply.data)["outcomes"][0][0]["kind"] == "duplicate"
 
