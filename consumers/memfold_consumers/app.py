@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from faststream.nats import NatsMessage
     from nats.aio.msg import Msg
 
+    from memfold_consumers.requests import Request
     from memfold_consumers.settings import EngineSettings
 
     Answer = Callable[[str, str, bytes], Awaitable[bytes]]
@@ -49,24 +50,28 @@ def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroke
         reconnect_time_wait=0,
         name=f"memfold-engine-{settings.namespace}",
     )
-    for operation, (model, _) in OPERATIONS.items():
-        _subscribe(broker, settings.namespace, operation, answer, model.__doc__ or "")
+    for operation, (shape, _) in OPERATIONS.items():
+        _subscribe(broker, settings.namespace, operation, shape, answer)
     return broker
 
 
 def _subscribe(
-    broker: NatsBroker, namespace: str, operation: str, answer: Answer, description: str
+    broker: NatsBroker, namespace: str, operation: str, shape: type[Request], answer: Answer
 ) -> None:
-    @broker.subscriber(
+    async def handle(message: Msg) -> bytes:
+        return await answer(operation, message.subject.rsplit(".", 1)[-1], message.data)
+
+    # The handler checks the bytes itself; what it takes is said here for the AsyncAPI page.
+    handle.__annotations__["message"] = shape
+    summary = " ".join((shape.__doc__ or "").split("\n\n")[0].split())
+    broker.subscriber(
         f"{namespace}.query.{operation}.*",
         queue=f"{namespace}-engines",
         decoder=_raw,
         max_workers=WORKERS,
         title=f"query.{operation}",
-        description=description,
-    )
-    async def handle(message: Msg) -> bytes:
-        return await answer(operation, message.subject.rsplit(".", 1)[-1], message.data)
+        description=f"{summary} The last token is the resource's, or _ for none.",
+    )(handle)
 
 
 def make_app(
@@ -81,11 +86,9 @@ def _middlewares(settings: EngineSettings) -> Sequence[Any]:
     found: list[Any] = []
     try:
         if settings.metrics_port:
-            from faststream.nats.prometheus import NatsPrometheusMiddleware
-            from prometheus_client import REGISTRY, start_http_server
+            from memfold_consumers.metrics import prometheus_middleware
 
-            start_http_server(settings.metrics_port, addr="127.0.0.1")
-            found.append(NatsPrometheusMiddleware(registry=REGISTRY, app_name="memfold"))
+            found.append(prometheus_middleware(settings.metrics_port))
         if settings.telemetry:
             from faststream.nats.opentelemetry import NatsTelemetryMiddleware
 

@@ -17,8 +17,7 @@ from faststream.nats import NatsBroker
 from pydantic import BaseModel, create_model
 
 from memfold.events import DATA_TYPES, Data, Envelope, MemoryMerged, WorkingMemoryUpdated
-from memfold_consumers.app import make_app
-from memfold_consumers.queries import OPERATIONS
+from memfold_consumers.app import make_app, make_broker
 from memfold_consumers.settings import EngineSettings
 
 SERVER: Final = "nats://127.0.0.1:4222"
@@ -27,16 +26,7 @@ SERVER: Final = "nats://127.0.0.1:4222"
 def document() -> dict[str, Any]:
     """Return the document for the default namespace, without what differs between machines."""
     namespace = EngineSettings.model_fields["namespace"].default
-    broker = NatsBroker(SERVER, logger=None)
-    for operation, (request, _) in OPERATIONS.items():
-        _describe(
-            broker,
-            f"{namespace}.query.{operation}.*",
-            request,
-            title=f"query.{operation}",
-            description=f"{_first(request)} The last token is the resource's, or _ for none.",
-            queue=f"{namespace}-engines",
-        )
+    broker = make_broker(EngineSettings(namespace=namespace), SERVER, _never_asked)
     for type_, facet, event in events():
         _describe(
             broker,
@@ -87,18 +77,22 @@ def _describe(
     *,
     title: str,
     description: str,
-    queue: str = "",
 ) -> None:
     async def handle(message: BaseModel) -> None: ...
 
     # FastStream reads the shape from here; a name in the source could not differ by operation.
     handle.__annotations__["message"] = shape
-    broker.subscriber(subject, queue=queue, title=title, description=description)(handle)
+    broker.subscriber(subject, title=title, description=description)(handle)
 
 
 def _first(shape: type[BaseModel]) -> str:
     """Return the first paragraph of a docstring."""
     return " ".join((shape.__doc__ or "").split("\n\n")[0].split())
+
+
+async def _never_asked(operation: str, name: str, payload: bytes) -> bytes:
+    message = f"nobody asks a document: {operation}, {name}, {len(payload)} bytes"
+    raise AssertionError(message)
 
 
 @asynccontextmanager
