@@ -10,6 +10,7 @@ from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI
 
 from memfold.errors import MemfoldError
+from memfold.tolerant import TolerantClient
 from memfold_consumers.queries import OPERATIONS
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from faststream.nats import NatsMessage
+    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
     from memfold_consumers.requests import Request
@@ -24,14 +26,27 @@ if TYPE_CHECKING:
 
     Answer = Callable[[str, str, bytes], Awaitable[bytes]]
 
-WORKERS: Final = 64
-"""Requests of one operation answered at once: one that waits must not hold up the others."""
+WORKERS: Final = 4096
+"""Requests of one operation at once, most of them waiting: those must not hold up the others.
+
+They cost a task each while they last; what reads files is bounded by the thread pool.
+"""
 
 
 class ExtraMissing(MemfoldError):
     """A setting asks for a part of memfold that is not installed."""
 
     code = "extra_missing"
+
+
+class _Broker(NatsBroker):
+    """A broker whose connection survives whatever anybody sends to a query's subject."""
+
+    async def _connect(self) -> Client:
+        connection = TolerantClient()
+        await connection.connect(**self._connection_kwargs)
+        self.config.connect(connection)
+        return connection
 
 
 async def _raw(message: NatsMessage) -> Msg:
@@ -41,7 +56,7 @@ async def _raw(message: NatsMessage) -> Msg:
 
 def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroker:
     """Return a broker with one subscriber per query operation, all engines in one queue group."""
-    broker = NatsBroker(
+    broker = _Broker(
         url,
         middlewares=_middlewares(settings),
         apply_types=False,

@@ -20,6 +20,7 @@ class Checkpoint:
         self.sequence = sequence
         self.halted: MemfoldError | None = None
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._ended = 0
         self._order: Iterator[int] = count()
 
     def advance(self, sequence: int) -> None:
@@ -38,6 +39,14 @@ class Checkpoint:
                 future.set_exception(error)
         self._waiting.clear()
 
+    def _forget_some(self) -> None:
+        """Let go of who no longer waits, once they are most of all: far sequences never come."""
+        self._ended += 1
+        if 2 * self._ended > len(self._waiting):
+            self._waiting = [each for each in self._waiting if not each[2].done()]
+            heapq.heapify(self._waiting)
+            self._ended = 0
+
     async def reach(self, sequence: int, *, timeout_s: float) -> None:
         """Return once everything up to ``sequence`` is folded and visible.
 
@@ -55,5 +64,6 @@ class Checkpoint:
             async with asyncio.timeout(timeout_s):
                 await future
         except TimeoutError:
+            self._forget_some()
             message = f"folded up to {self.sequence}, not yet to {sequence}"
             raise NotYetConsistent(message) from None

@@ -9,17 +9,17 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 
 from memfold.errors import BrokerUnavailable
 from memfold.jetstream import JetStreamError, api
 from memfold.streams import ensure_streams
 from memfold.subjects import check_namespace
+from memfold.tolerant import TolerantClient
 from memfold_consumers.app import make_app, make_broker
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.fold_loop import FoldLoop
@@ -32,6 +32,8 @@ from memfold_projections.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from nats.aio.client import Client
 
 CONNECT_S: Final = 10
 RECONNECT_WAIT_S: Final = 0.2
@@ -57,10 +59,14 @@ async def run_engine(
     """
     _calm_collector()
     settings = settings or EngineSettings(data=data, namespace=check_namespace(namespace))
-    engine = Engine(settings, url)
+    engine = Engine(settings, url, stop)
     broker = make_broker(settings, url, engine.answer)
     app = make_app(broker, engine.lifespan)
-    async with app.lifespan_context():
+    async with AsyncExitStack() as running:
+        try:
+            await running.enter_async_context(app.lifespan_context())
+        except _Stopped:
+            return
         await app.start()
         # Subscriptions are buffered: only now does the server know them.
         await broker.connection.flush()
@@ -78,11 +84,16 @@ async def run_engine(
             await app.stop()
 
 
+class _Stopped(Exception):
+    """The engine was asked to end before it had caught up."""
+
+
 class Engine:
     """The parts of one running engine."""
 
-    def __init__(self, settings: EngineSettings, url: str) -> None:
+    def __init__(self, settings: EngineSettings, url: str, stop: asyncio.Event) -> None:
         self._settings = settings
+        self._stop = stop
         self._url = url
         self.checkpoint = Checkpoint()
         self.folding: asyncio.Task[None]
@@ -109,7 +120,7 @@ class Engine:
                 duplicate_window_s=settings.duplicate_window_s,
             )
             store = await running.run_in_executor(
-                writer, lambda: Store(settings.data, settings.namespace, progress=_progress)
+                writer, lambda: Store(settings.data, settings.namespace, progress=self._progress)
             )
             try:
                 self.checkpoint.advance(store.sequence)
@@ -148,7 +159,7 @@ class Engine:
         async def failed(error: Exception) -> None:
             _log.warning("broker_error", reason=f"{type(error).__name__}: {error}")
 
-        client = Client()
+        client = TolerantClient()
         options: dict[str, Any] = {
             "name": f"memfold-fold-{self._settings.namespace}",
             "connect_timeout": CONNECT_S,
@@ -163,6 +174,12 @@ class Engine:
             message = f"no NATS server answers at {self._url}"
             raise BrokerUnavailable(message, detail=str(error)) from error
         return client
+
+    def _progress(self, folded: int, total: int) -> None:
+        _log.info("generation_catching_up", folded=folded, of=total)
+        # On the writer's thread: a long catch-up goes on from here at the next start.
+        if self._stop.is_set():
+            raise _Stopped
 
     async def _status(self) -> dict[str, Any]:
         """Return the parts of ``status`` that come from the broker and the loop."""
@@ -208,10 +225,6 @@ def _calm_collector() -> None:
     With Python's defaults it takes a third of the fold's time.
     """
     gc.set_threshold(100_000, 50, 50)
-
-
-def _progress(folded: int, total: int) -> None:
-    _log.info("generation_catching_up", folded=folded, of=total)
 
 
 async def _first(tasks: set[asyncio.Task[Any]]) -> None:

@@ -15,7 +15,7 @@ import nats.errors
 import structlog
 
 from memfold.errors import LogDiverged, MemfoldError, StorageError, StreamMissing
-from memfold.jetstream import JetStreamError
+from memfold.jetstream import JetStreamError, read_recorded
 from memfold_consumers.alignment import SURVIVORS_TRIED_MAX, check_alignment
 from memfold_consumers.intake import Intake, IntakeLost
 
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 BACK_OFF_FIRST_S: Final = 0.05
 BACK_OFF_MAX_S: Final = 5.0
+STUCK_FAILURES: Final = 3
+"""After so many failures in a row at one sequence the next message is fetched by itself."""
 IDLE_S: Final = 1.0
 """Nothing to fold for so long: a good moment to checkpoint the files."""
 
@@ -59,6 +61,7 @@ class FoldLoop:
         self._align_s = align_s
         self._intake: Intake | None = None
         self._failures = 0
+        self._stuck_at = -1
         self.stream_sequence = 0
         """The stream's last sequence, as far as known: lag is this minus the checkpoint."""
         self.error: str | None = None
@@ -105,6 +108,9 @@ class FoldLoop:
         await self._write(self._store.catch_up)
         self._checkpoint.advance(self._store.sequence)
         await self._align()
+        if self._failures >= STUCK_FAILURES and self._stuck_at == self._store.sequence:
+            await self._fold_one()
+        self._stuck_at = self._store.sequence
         async with Intake(self._connection, self._stream, self._store.sequence) as intake:
             self._intake = intake
             self.aligned.set()
@@ -112,6 +118,16 @@ class FoldLoop:
                 await self._fold_all(intake)
             finally:
                 self._intake = None
+
+    async def _fold_one(self) -> None:
+        """Ask for the next message in JSON: it may be one that the client cannot be sent at all.
+
+        A form feed in a subject breaks the protocol's line for nats-py, and so the connection.
+        """
+        recorded = await read_recorded(self._connection, self._stream, self._store.sequence + 1)
+        if recorded is not None:
+            await self._write(partial(self._store.fold, [recorded]))
+            self._checkpoint.advance(self._store.sequence)
 
     async def _fold_all(self, intake: Intake) -> None:
         clock = asyncio.get_running_loop().time

@@ -34,6 +34,7 @@ SILENCE_S_MAX: Final = 3 * HEARTBEAT_S
 """No message and no heartbeat for so long: the consumer is gone."""
 OUTSTANDING: Final = 2
 QUEUE_MESSAGES_MAX: Final = 2 * PULL_MESSAGES
+QUEUE_BYTES_MAX: Final = 2 * PULL_BYTES_MAX
 CONSUMER_IDLE_S: Final = 120
 NANO: Final = 1_000_000_000
 
@@ -59,6 +60,7 @@ class Intake:
         self._consumer_sequence = 0
         self._inbox = connection.new_inbox()
         self._queue: deque[Msg] = deque()
+        self._queue_bytes = 0
         self._pulls: dict[str, int] = {}
         self._pull_number = 0
         self._arrived = asyncio.Event()
@@ -149,6 +151,7 @@ class Intake:
         while self._queue and len(batch) < PULL_MESSAGES and size < PULL_BYTES_MAX:
             recorded = self._check(self._queue.popleft())
             size += len(recorded.payload)
+            self._queue_bytes -= len(recorded.payload)
             batch.append(recorded)
         await self._pull()
         return batch
@@ -184,6 +187,7 @@ class Intake:
             await self._on_status(message)
         else:
             self._queue.append(message)
+            self._queue_bytes += len(message.data)
             self._count_delivered()
         self._arrived.set()
 
@@ -209,7 +213,14 @@ class Intake:
 
     async def _pull(self) -> None:
         """Keep two requests outstanding, unless enough is waiting already."""
-        while len(self._pulls) < OUTSTANDING and len(self._queue) < QUEUE_MESSAGES_MAX:
+        if not self._pulls:
+            # Unasked the server says nothing, and that is no sign of its end.
+            self._heard_at = asyncio.get_running_loop().time()
+        while (
+            len(self._pulls) < OUTSTANDING
+            and len(self._queue) < QUEUE_MESSAGES_MAX
+            and self._queue_bytes < QUEUE_BYTES_MAX
+        ):
             self._pull_number += 1
             # Without a request outstanding the server had no reason to be heard.
             self._heard_at = asyncio.get_running_loop().time()

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from memfold_projections.store import Store
 
 T = TypeVar("T")
+
+OUTCOMES_MAX: Final = 10_000
+LIST_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES
+
 _log = structlog.get_logger(__name__)
 
 
@@ -61,7 +65,7 @@ class Queries:
             resource = None if name == "_" else decode_token(name)
             if model is not requests.StatusRequest:
                 await self._checkpoint.reach(request.min_sequence, timeout_s=request.wait_ms / 1000)
-            return await work(self, resource, request)
+            return _sendable(await work(self, resource, request))
         except InvalidId as error:
             return _error(InvalidRequest(error.message))
         except MemfoldError as error:
@@ -123,7 +127,9 @@ class Queries:
         name = _require(resource)
 
         def read(reader: Reader) -> bytes:
-            found, after = reader.threads(name, after=request.after, limit=request.limit)
+            found, after = reader.threads(
+                name, after=request.after, limit=request.limit, bytes_max=LIST_BYTES_MAX
+            )
             return _list(reader.sequence, "threads", found, after)
 
         return await self._read(read)
@@ -140,7 +146,7 @@ class Queries:
                 name,
                 request.thread,
                 limit=request.limit,
-                bytes_max=PAYLOAD_BYTES_MAX - ENVELOPE_BYTES,
+                bytes_max=LIST_BYTES_MAX,
                 newest=request.newest,
                 beyond=request.before if request.newest else request.after,
                 as_of=request.as_of,
@@ -153,6 +159,9 @@ class Queries:
         """Return what became of published events."""
         del resource
         wanted = request.positions
+        if sum(number for _, number in wanted) > OUTCOMES_MAX:
+            message = f"at most {OUTCOMES_MAX} outcomes fit an answer"
+            raise InvalidRequest(message)
         highest = max((sequence for sequence, _ in wanted), default=0)
         await self._checkpoint.reach(highest, timeout_s=request.wait_ms / 1000)
 
@@ -192,7 +201,7 @@ class Queries:
                 request.thread,
                 after=request.after,
                 limit=request.limit,
-                bytes_max=PAYLOAD_BYTES_MAX - ENVELOPE_BYTES,
+                bytes_max=LIST_BYTES_MAX,
                 everything=request.everything,
             )
             return _list(reader.sequence, "changes", found, after)
@@ -204,8 +213,10 @@ class Queries:
         del resource
 
         def read(reader: Reader) -> bytes:
-            found, after = reader.resources(after=request.after, limit=request.limit)
-            return encode({"sequence": reader.sequence, "resources": found, "next": after})
+            found, after = reader.resources(
+                after=request.after, limit=request.limit, bytes_max=LIST_BYTES_MAX
+            )
+            return _list(reader.sequence, "resources", found, after)
 
         return await self._read(read)
 
@@ -267,6 +278,14 @@ def _require(resource: str | None) -> str:
         message = "this operation needs a resource in its subject"
         raise InvalidRequest(message)
     return resource
+
+
+def _sendable(answer: bytes) -> bytes:
+    """Return the answer; one that is too large would never be sent, and its asker wait in vain."""
+    if len(answer) > PAYLOAD_BYTES_MAX:
+        message = "the answer does not fit a message: ask for less at once"
+        raise InvalidRequest(message)
+    return answer
 
 
 def _error(error: MemfoldError) -> bytes:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from memfold.errors import InvalidRequest
+from memfold.events import Id
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
-Position = tuple[int, int]
+
+
+def _in_columns(value: int) -> int:
+    if abs(value) > 1 << 62:
+        message = "beyond every sequence"
+        raise ValueError(message)
+    return value
+
+
+Sequence = Annotated[int, AfterValidator(_in_columns)]
+"""A number that the projection's columns can be compared with."""
+FromZero = Annotated[int, Field(ge=0), AfterValidator(_in_columns)]
+Position = tuple[Sequence, Sequence]
 R = TypeVar("R", bound="Request")
 
 
@@ -18,7 +31,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_sequence: Annotated[int, Field(ge=0)] = 0
+    min_sequence: FromZero = 0
     """Answer only once this sequence is folded."""
     wait_ms: Annotated[int, Field(ge=0, le=30_000)] = 5_000
     """How long to wait for it."""
@@ -27,20 +40,20 @@ class Request(BaseModel):
 class SnapshotRequest(Request):
     """``snapshot``: working memories, thread and its last messages, at one sequence."""
 
-    thread: str | None = None
+    thread: Id | None = None
     last: Annotated[int, Field(ge=0, le=1_000_000)] = 20
 
 
 class WorkingMemoryRequest(Request):
     """``working_memory``: the resource's, or one thread's."""
 
-    thread: str | None = None
+    thread: Id | None = None
 
 
 class ThreadRequest(Request):
     """``thread``: one thread's title, metadata and incarnation."""
 
-    thread: str
+    thread: Id
 
 
 class ResourceRequest(Request):
@@ -50,7 +63,7 @@ class ResourceRequest(Request):
 class ThreadsRequest(Request):
     """``threads``: a page of a resource's threads in order of creation."""
 
-    after: Annotated[int, Field(ge=0)] = 0
+    after: FromZero = 0
     limit: Limit = 100
 
 
@@ -61,19 +74,19 @@ class MessagesRequest(Request):
     ``as_of`` asks for the state at an earlier sequence, so that pages fit together.
     """
 
-    thread: str | None = None
+    thread: Id | None = None
     limit: Limit = 1000
     newest: bool = False
     after: Position | None = None
     before: Position | None = None
-    as_of: Annotated[int, Field(ge=0)] | None = None
+    as_of: FromZero | None = None
 
 
 class OutcomeRequest(Request):
     """``outcome``: what became of the events at [sequence, number of events] each."""
 
     positions: Annotated[
-        list[tuple[int, Annotated[int, Field(ge=1, le=1000)]]], Field(max_length=1000)
+        list[tuple[Sequence, Annotated[int, Field(ge=1, le=1000)]]], Field(max_length=1000)
     ]
 
 
@@ -90,7 +103,7 @@ class HistoryRequest(Request):
     ``everything`` includes events that changed nothing: unchanged, rejected, duplicate.
     """
 
-    thread: str | None = None
+    thread: Id | None = None
     after: Position = (-1, 0)
     limit: Limit = 1000
     everything: bool = False

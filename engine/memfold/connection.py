@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
-from nats.aio.client import Client
 
 from memfold.errors import BrokerUnavailable, PublishDenied
+from memfold.tolerant import TolerantClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Connection:
     """A connection with one inbox for all its requests."""
 
     def __init__(self) -> None:
-        self.client = Client()
+        self.client = TolerantClient()
         self._up = asyncio.Event()
         self._closed = False
         self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()

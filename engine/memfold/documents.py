@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from memfold.canonical import encode, same
 from memfold.definitions import Content, Definition, Format, added_violation
 from memfold.errors import Rejected
 from memfold.events import Edit, MemoryAppended, MemoryEdited, MemoryMerged, MemoryReplaced
-from memfold.limits import DOCUMENT_BYTES_MAX
+from memfold.limits import (
+    DOCUMENT_BYTES_MAX,
+    PATHS_BYTES_MAX,
+    PATHS_FREE_BYTES,
+    WRITTEN_BYTES_MAX,
+)
 from memfold.merge import merge
 from memfold.provenance import (
     Lines,
     Pointers,
     Position,
     Provenance,
+    paths_size,
     replaced_json,
     replaced_text,
 )
 from memfold.state import Document
+
+ESCAPE_BYTES_MAX: Final = 6
+"""What JSON writes for one character at most: a control character becomes six."""
 
 MemoryUpdate = MemoryMerged | MemoryReplaced | MemoryAppended | MemoryEdited
 
@@ -66,10 +75,10 @@ def update(
     keeps = document is not None and document.format == form and change.mode != "replace"
     if definition is not None and definition.format != form and not keeps:
         _reject("format_mismatch", f"the definition in force asks for {definition.format}")
-    if size_max > DOCUMENT_BYTES_MAX:
+    if size_max > DOCUMENT_BYTES_MAX and form == "json":
         size_max = _size(content)
-        if size_max > DOCUMENT_BYTES_MAX:
-            _reject("document_too_large", f"a working memory is at most {DOCUMENT_BYTES_MAX} bytes")
+    if size_max > DOCUMENT_BYTES_MAX or _written_size(content) > WRITTEN_BYTES_MAX:
+        _reject("document_too_large", f"a working memory is at most {DOCUMENT_BYTES_MAX} bytes")
     place = added_violation(definition, None if document is None else document.content, content)
     if place is not None:
         # The place in the schema, not in the document: keys of a memory are contents too.
@@ -100,12 +109,16 @@ def _merged(
     else:
         base = document.content
         known = dict(cast("Pointers", document.provenance))
+    patch_size = _size(change.content)
+    _check_paths(change.content, patch_size)
     content, changed = merge(base, change.content, known, position)
     if not changed:
         return None, known, 0
     # Exact sizes cost a pass over the document, so they are taken only near the limit: what a merge
     # adds is never longer than the patch itself.
-    grown = (document.size_max if document is not None else 0) + _size(change.content)
+    grown = (document.size_max if document is not None else 0) + patch_size
+    if grown > PATHS_FREE_BYTES and sum(map(len, known)) > PATHS_BYTES_MAX:
+        _reject_paths()
     return content, known, grown
 
 
@@ -114,7 +127,9 @@ def _replaced(
 ) -> tuple[Content | None, Provenance, int]:
     if document is not None and same(document.content, content):
         return None, document.provenance, 0
-    return content, _provenance(document, content, position), _size(content)
+    size = _size(content)
+    _check_paths(content, size)
+    return content, _provenance(document, content, position), size
 
 
 def _provenance(document: Document | None, content: Content, position: Position) -> Provenance:
@@ -155,6 +170,25 @@ def _edit(old: str | None, edit: Edit) -> tuple[str | None, str]:
 
 def _size(content: Content) -> int:
     return len(content.encode()) if isinstance(content, str) else len(encode(content))
+
+
+def _written_size(content: Content) -> int:
+    """Return the bytes of a text as JSON writes it, where escapes may take it over the limit."""
+    if not isinstance(content, str) or len(content) * ESCAPE_BYTES_MAX <= WRITTEN_BYTES_MAX:
+        return 0
+    return len(encode(content))
+
+
+def _check_paths(content: Content, size: int) -> None:
+    """Refuse what would fill the memory: long keys above many leaves make every path long."""
+    if isinstance(content, str) or size <= PATHS_FREE_BYTES:
+        return
+    if paths_size(content) > PATHS_BYTES_MAX:
+        _reject_paths()
+
+
+def _reject_paths() -> NoReturn:
+    _reject("document_too_large", "the keys above a working memory's values are too long")
 
 
 def _reject(reason: str, message: str) -> NoReturn:

@@ -37,8 +37,17 @@ PAYLOAD_BYTES_MAX: Final = MESSAGE_BYTES_MAX - HEADER_RESERVE_BYTES
 DOCUMENT_BYTES_MAX: Final = 256 * 1024
 """Largest working memory, in bytes of its canonical form."""
 
+WRITTEN_BYTES_MAX: Final = 384 * 1024
+"""Longest text of a working memory as JSON writes it, escapes included: two fit one snapshot."""
+
+PATHS_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Longest paths of a working memory's leaves in all: each has its own, with every key above it."""
+
+PATHS_FREE_BYTES: Final = 4096
+"""A document up to this size is never near that: it has at most 1,024 leaves."""
+
 METADATA_BYTES_MAX: Final = 64 * 1024
-"""Largest metadata of one thread, resource or message, in bytes of its canonical form."""
+"""Largest metadata of one thread (with its title), resource or message, in canonical bytes."""
 
 SCHEMA_BYTES_MAX: Final = 64 * 1024
 """Largest template or JSON Schema, in bytes of its canonical form."""

@@ -34,6 +34,13 @@ def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN4
         yield at, value
 
 
+def paths_size(value: Any, above: int = 0) -> int:  # noqa: ANN401  # any JSON value
+    """Return how long the pointers of all leaves are together, without making them."""
+    if is_object(value) and value:
+        return sum(paths_size(item, above + 1 + len(key)) for key, item in value.items())
+    return above
+
+
 def replaced_json(
     old: dict[str, Any] | None, new: dict[str, Any], known: Pointers, position: Position
 ) -> Pointers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -78,7 +78,7 @@ class Receipt:
             NotYetConsistent: not folded within ``timeout`` seconds.
         """
         outcomes = await self.outcomes(timeout)
-        for outcome in outcomes:
+        for outcome in [*outcomes, *await self._firsts(outcomes, timeout)]:
             if outcome.kind == "rejected":
                 raise Rejected(_sentence(outcome), reason=outcome.reason, detail=outcome.event_id)
             if outcome.kind == "parked":
@@ -87,6 +87,19 @@ class Receipt:
         if "applied" in kinds:
             return "applied"
         return "unchanged" if "unchanged" in kinds else "duplicate"
+
+    async def _firsts(self, outcomes: Sequence[EventOutcome], timeout: float) -> list[EventOutcome]:
+        """Return what became of the events that duplicates repeat: a copy changes nothing of it."""
+        assert self._queries is not None, "a receipt of a publish"
+        copies = [(each.event_id, each.of) for each in outcomes if each.of is not None]
+        found: dict[int, list[Mapping[str, Any]]] = {}
+        for sequence in sorted({of[0] for _, of in copies}):
+            number = 1 + max(of[1] for _, of in copies if of[0] == sequence)
+            answer = await self._queries.ask(
+                "outcome", self.resource, {"positions": [[sequence, number]]}, timeout_s=timeout
+            )
+            found[sequence] = answer["outcomes"][0]
+        return [_outcome(event_id, found[of[0]][of[1]]) for event_id, of in copies]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""

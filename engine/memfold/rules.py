@@ -177,7 +177,7 @@ def _message_deleted(state: State, event: Event, data: Data) -> Step:
 
 def _thread_created(state: State, event: Event, data: Data) -> Step:
     assert isinstance(data, ThreadCreated)
-    _check_metadata(data.metadata)
+    _check_metadata(data.metadata, data.title)
     key, thread, _ = _live_thread(state, event)
     if thread.explicit:
         _reject("thread_exists", "the thread exists already")
@@ -199,8 +199,8 @@ def _thread_updated(state: State, event: Event, data: Data) -> Step:
     metadata = old.metadata
     if data.metadata is not None:
         metadata = {**old.metadata, **data.metadata}
-        _check_metadata(metadata)
     title = old.title if data.title is None else data.title
+    _check_metadata(metadata, title)
     if title == old.title and same(metadata, old.metadata):
         return Step(UNCHANGED)
     updated = replace(old, title=title, metadata=metadata, updated_at_us=event.time_us)
@@ -254,8 +254,10 @@ def _same_message(old: Message, new: Message) -> bool:
     )
 
 
-def _check_metadata(metadata: dict[str, Any]) -> None:
-    if metadata and len(encode(metadata)) > METADATA_BYTES_MAX:
+def _check_metadata(metadata: dict[str, Any], title: str = "") -> None:
+    if not metadata and not title:
+        return
+    if len(encode(metadata)) + len(encode(title)) - len('""') > METADATA_BYTES_MAX:
         _reject("metadata_too_large", f"metadata is at most {METADATA_BYTES_MAX} bytes")
 
 

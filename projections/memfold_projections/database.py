@@ -5,6 +5,7 @@ One process owns a file, one thread writes to it; readers use short-lived cursor
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +46,8 @@ def open_database(path: Path, schema: str) -> duckdb.DuckDBPyConnection:
         found = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
         if found is None or found[0] == 0:
             _create(connection, schema)
+        # Much damage shows only when blocks are read.
+        connection.execute("SELECT * FROM checkpoint").fetchall()
     except duckdb.Error as error:
         message = f"{path.name} cannot be opened (damaged, or used by another process)"
         raise StorageError(message, detail=str(error)) from error
@@ -57,6 +60,12 @@ def _create(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     connection.execute("BEGIN")
     connection.execute(text)
     connection.execute("COMMIT")
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction that failed; a COMMIT that fails (disk full) has ended it already."""
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
 
 
 def insert_rows(

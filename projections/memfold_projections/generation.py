@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import duckdb
+
 from memfold.errors import StorageError
 from memfold.fold import apply, evolve
 from memfold.limits import FOLD_VERSION
@@ -16,6 +18,7 @@ from memfold_projections.database import (
     insert_rows,
     move_checkpoint,
     open_database,
+    roll_back,
     run_columns,
 )
 from memfold_projections.loader import Loader
@@ -24,8 +27,6 @@ from memfold_projections.rows import memory_row
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import duckdb
 
     from memfold.steps import Step
     from memfold_projections.changes import Versions
@@ -103,7 +104,13 @@ class Generation:
             raise StorageError(message)
         self.sequence: int = row[0]
         self.time_us: int = row[1]
-        self._open_state()
+        self._stale = True
+        try:
+            self._open_state()
+        except duckdb.Error as error:
+            self._connection.close()
+            message = f"{path.name} cannot be read (damaged)"
+            raise StorageError(message, detail=str(error)) from error
 
     def _open_state(self) -> None:
         self.loader = Loader(self._connection)
@@ -111,6 +118,7 @@ class Generation:
             self._next_key("SELECT max(key) FROM thread"),
             self._next_key("SELECT max(key) FROM working_memory"),
         )
+        self._stale = False
 
     def _next_key(self, statement: str) -> int:
         row = self._connection.execute(statement).fetchone()
@@ -122,6 +130,8 @@ class Generation:
         Raises:
             StorageError: another writer moved the checkpoint; nothing was changed.
         """
+        if self._stale:
+            self._open_state()
         events: list[Event | Unreadable] = []
         time_us = self.time_us
         for message in messages:
@@ -133,9 +143,9 @@ class Generation:
             self._write(folded)
             self._connection.execute("COMMIT")
         except BaseException:
-            # What is in memory may be ahead of the file now: start again from the file.
-            self._connection.execute("ROLLBACK")
-            self._open_state()
+            # What is in memory may be ahead of the file now: the next fold starts from the file.
+            self._stale = True
+            roll_back(self._connection)
             raise
         self.sequence, self.time_us = folded.sequence, time_us
         self.loader.forget(ENTITIES_MAX)

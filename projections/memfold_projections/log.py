@@ -12,6 +12,7 @@ from memfold_projections.database import (
     insert_rows,
     move_checkpoint,
     open_database,
+    roll_back,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Log:
             move_checkpoint(connection, last, time_us, self.sequence)
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            roll_back(connection)
             raise
         self.sequence, self._time_us = last, time_us
 

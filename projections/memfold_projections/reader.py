@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from memfold.canonical import encode
 from memfold.definitions import Definition
 from memfold.provenance import Position
 from memfold_projections.bloom import stable_hash
@@ -183,23 +184,27 @@ class Reader:
             found.reverse()
         return Page(found, last if more else None)
 
-    def threads(self, resource: str, *, after: int, limit: int) -> tuple[list[bytes], int | None]:
+    def threads(
+        self, resource: str, *, after: int, limit: int, bytes_max: int
+    ) -> tuple[list[bytes], int | None]:
         """Return live threads in order of creation, and where to go on."""
         rows = self._cursor.execute(
             _THREADS, [resource, self.sequence, self.sequence, after, limit + 1]
         ).fetchall()
-        found = [thread_json(resource, row[2], thread_from(row)) for row in rows[:limit]]
-        return found, rows[limit - 1][0] if len(rows) > limit else None
+        shown = [thread_json(resource, row[2], thread_from(row)) for row in rows[:limit]]
+        found = _fitting(shown, bytes_max)
+        return found, rows[len(found) - 1][0] if len(rows) > len(found) else None
 
     def resources(
-        self, *, after: Position, limit: int
-    ) -> tuple[list[dict[str, Any]], Position | None]:
+        self, *, after: Position, limit: int, bytes_max: int
+    ) -> tuple[list[bytes], Position | None]:
         """Return resources in order of first appearance, and where to go on."""
         rows = self._cursor.execute(
             _RESOURCES, [self.sequence, self.sequence, *after, limit + 1]
         ).fetchall()
-        found = [resource_view(row[0], resource_from(row)) for row in rows[:limit]]
-        last = rows[limit - 1] if len(rows) > limit else None
+        shown = [encode(resource_view(row[0], resource_from(row))) for row in rows[:limit]]
+        found = _fitting(shown, bytes_max)
+        last = rows[len(found) - 1] if len(rows) > len(found) else None
         return found, None if last is None else (last[2], last[3])
 
     def outcomes(self, sequences: Sequence[int]) -> dict[Position, Outcome]:
@@ -236,6 +241,16 @@ class Reader:
         names = [column[0] for column in self._cursor.description or ()]
         row = self._cursor.fetchone() or ()
         return dict(zip(names, row, strict=True))
+
+
+def _fitting(items: list[bytes], bytes_max: int) -> list[bytes]:
+    """Return the first items that fit together, at least one."""
+    size = 0
+    for number, item in enumerate(items):
+        size += len(item) + 1
+        if number and size > bytes_max:
+            return items[:number]
+    return items
 
 
 @contextmanager

@@ -104,7 +104,8 @@ class Store:
             reason = error.message
         # Generations are disposable: keep the odd one for inspection, fold a new one from the log.
         _log.warning("generation_set_aside", file=path.name, reason=reason)
-        number = max((int(file.stem) for file in path.parent.glob("[0-9]*.duckdb")), default=0) + 1
+        found = [file.stem for file in path.parent.glob("*.duckdb") if file.stem.isdecimal()]
+        number = max(map(int, found), default=0) + 1
         generation = Generation(self._path(number), self._namespace)
         self._write_pointer(number)
         return number, generation

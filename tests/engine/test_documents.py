@@ -136,6 +136,32 @@ def test_the_size_limit_is_exact_for_what_grows_by_parts() -> None:
     )
 
 
+def test_a_text_that_json_writes_much_longer_is_too_large() -> None:
+    """Each control character takes six bytes in an answer, and two memories have to fit one."""
+    log = filled("\x01" * 64_000)
+    assert log.update("append", "\x01" * 3_000).reason == "document_too_large"
+    assert log.update("append", "x" * 10_000).reason == "document_too_large"
+    assert log.update("replace", "\n" * 131_000 + "x" * 100_000).kind == "applied"
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_long_keys_above_many_values_are_too_large(mode: str) -> None:
+    """Each value has a path of its own: 256 KiB of JSON could take gigabytes of them."""
+    log = Log()
+    leaves = {f"{number:x}": 1 for number in range(10_000)}
+    assert log.update(mode, {"k" * 130_000: leaves}).reason == "document_too_large"
+    assert log.update(mode, {"k" * 600: leaves}).kind == "applied"
+
+
+def test_paths_that_grow_by_parts_meet_the_limit() -> None:
+    log = Log()
+    kinds = [
+        log.update("merge", {"k" * 130_000: {f"{part}.{number}": 1 for number in range(30)}}).kind
+        for part in range(4)
+    ]
+    assert kinds == ["applied", "applied", "rejected", "rejected"]
+
+
 def test_merges_that_replace_one_value_for_ever_never_meet_the_limit() -> None:
     """The bound that saves measuring grows with every merge; near the limit it is made exact."""
     log = Log()

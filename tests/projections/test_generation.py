@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 from typing import Any
 
+import duckdb
 import orjson
 import pytest
 
@@ -252,3 +254,25 @@ def test_long_histories_get_keyframes(tmp_path: Path) -> None:
     assert places[0] == 1
     assert all(later - earlier <= 64 for earlier, later in zip(places, [*places[1:], 301]))  # noqa: B905
     generation.close()
+
+
+def test_a_commit_that_fails_for_want_of_space_loses_no_event(tmp_path: Path) -> None:
+    """What was evolved but not committed is not known to the next try: it folds all of it."""
+    log = make_log(6, 400)
+    expected = fold_all(tmp_path / "expected.duckdb", log, 1, 100)
+    generation = Generation(tmp_path / "full.duckdb", NAMESPACE)
+    generation.fold(log[:200])
+    written = (tmp_path / "full.duckdb.wal").stat().st_size
+    _, hard = getrlimit(RLIMIT_FSIZE)
+    # Python ignores the signal, so a write beyond the limit is an error like that of a full disk.
+    setrlimit(RLIMIT_FSIZE, (written, hard))
+    try:
+        for _ in range(2):
+            with pytest.raises(duckdb.Error):
+                generation.fold(log[200:])
+    finally:
+        setrlimit(RLIMIT_FSIZE, (hard, hard))
+    generation.fold(log[200:])
+    assert content_digests(generation) == content_digests(expected)
+    generation.close()
+    expected.close()

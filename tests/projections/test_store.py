@@ -160,3 +160,21 @@ def compare(store: Store, resource: str, thread: str) -> int:
     assert hit.thread == state
     assert hit.messages == page.messages
     return 1
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5])
+def test_a_generation_cut_short_is_set_aside_and_folded_anew(tmp_path: Path, kept: float) -> None:
+    """Damage that shows only when blocks are read does not keep an engine from starting."""
+    store = open_store(tmp_path)
+    store.fold(make_log(2, 600))
+    digests = content_digests(store.generation)
+    store.tidy()
+    store.close()
+    path = store.generation.path
+    (path.parent / "1-kept.duckdb").touch()  # A stranger's file is no generation.
+    with path.open("r+b") as file:
+        file.truncate(int(path.stat().st_size * kept))
+    again = open_store(tmp_path)
+    assert again.number == 2
+    assert content_digests(again.generation) == digests
+    again.close()
