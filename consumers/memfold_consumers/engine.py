@@ -18,7 +18,7 @@ import structlog
 from memfold.errors import BrokerUnavailable
 from memfold.jetstream import JetStreamError, api
 from memfold.streams import ensure_streams
-from memfold.subjects import check_namespace
+from memfold.subjects import check_namespace, query_subject
 from memfold.tolerant import TolerantClient
 from memfold_consumers.app import make_app, make_broker
 from memfold_consumers.checkpoint import Checkpoint
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CONNECT_S: Final = 10
 RECONNECT_WAIT_S: Final = 0.2
+ANSWERING_PAUSE_S: Final = 0.01
 
 _log = structlog.get_logger(__name__)
 
@@ -68,8 +69,7 @@ async def run_engine(
         except _Stopped:
             return
         await app.start()
-        # Subscriptions are buffered: only now does the server know them.
-        await broker.connection.flush()
+        await _until_answering(engine.connection, namespace)
         on_ready()
         _log.info("engine_started", namespace=namespace, checkpoint=engine.checkpoint.sequence)
         stopping = asyncio.create_task(stop.wait())
@@ -99,7 +99,7 @@ class Engine:
         self.folding: asyncio.Task[None]
         self._loop: FoldLoop
         self._queries: Queries
-        self._connection: Client
+        self.connection: Client
 
     async def answer(self, operation: str, token: str, payload: bytes) -> bytes:
         """Answer one query."""
@@ -111,10 +111,10 @@ class Engine:
         settings = self._settings
         writer = ThreadPoolExecutor(1, thread_name_prefix="memfold-writer")
         running = asyncio.get_running_loop()
-        self._connection = await self._connect()
+        self.connection = await self._connect()
         try:
             await ensure_streams(
-                self._connection,
+                self.connection,
                 settings.namespace,
                 replicas=settings.replicas,
                 duplicate_window_s=settings.duplicate_window_s,
@@ -125,7 +125,7 @@ class Engine:
             try:
                 self.checkpoint.advance(store.sequence)
                 self._loop = FoldLoop(
-                    connection=self._connection,
+                    connection=self.connection,
                     stream=settings.namespace,
                     store=store,
                     writer=writer,
@@ -148,7 +148,7 @@ class Engine:
             finally:
                 await running.run_in_executor(writer, store.close)
         finally:
-            await self._connection.close()
+            await self.connection.close()
             writer.shutdown()
 
     async def _connect(self) -> Client:
@@ -191,16 +191,16 @@ class Engine:
             "halted": None if halted is None else {"code": halted.code, "message": halted.message},
             "retrying": self._loop.error if halted is None else None,
             "stream": None,
-            "versions": versions(_server(self._connection, "version")),
+            "versions": versions(_server(self.connection, "version")),
         }
         try:
-            info = await api(self._connection, f"STREAM.INFO.{namespace}")
+            info = await api(self.connection, f"STREAM.INFO.{namespace}")
         except (JetStreamError, nats.errors.Error, TimeoutError, OSError) as error:
             status["retrying"] = status["retrying"] or f"stream info: {type(error).__name__}"
             return status
         state, config = info["state"], info["config"]
         self._loop.stream_sequence = max(self._loop.stream_sequence, state["last_seq"])
-        own = _server(self._connection, "server_name") == server_name(self._settings.data)
+        own = _server(self.connection, "server_name") == server_name(self._settings.data)
         status["stream"] = {
             "name": namespace,
             "messages": state["messages"],
@@ -217,6 +217,23 @@ def _server(connection: Client, field: str) -> str:
     # nats-py has no accessor for what the server said of itself.
     info: dict[str, Any] = getattr(connection, "_server_info", {})
     return str(info.get(field, ""))
+
+
+async def _until_answering(connection: Client, namespace: str) -> None:
+    """Return once the server passes queries on to us: nats-py may still hold back subscriptions.
+
+    ``status`` is the last operation to be subscribed, so with it all others are known.
+    """
+    async with asyncio.timeout(CONNECT_S):
+        while True:
+            try:
+                await connection.request(
+                    query_subject(namespace, "status", None), b"{}", timeout=CONNECT_S
+                )
+            except nats.errors.NoRespondersError:
+                await asyncio.sleep(ANSWERING_PAUSE_S)
+            else:
+                return
 
 
 def _calm_collector() -> None:

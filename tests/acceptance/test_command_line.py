@@ -11,12 +11,14 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memfold_consumers.nats_probe import HOST, find_nats_server, free_port
 from memfold_consumers.ownership import engine_pid, engine_running
 
 pytestmark = pytest.mark.acceptance
@@ -269,8 +271,19 @@ def test_a_reused_id_is_told_and_not_published(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("ingested")
-def test_a_broken_pipe_ends_the_command_quietly(data: Path) -> None:
-    command = [str(MEMFOLD), "--data", str(data), "schema", "--json"]
+def test_a_dash_is_the_standard_input_of_an_ingest_only(data: Path) -> None:
+    given = event(resourceid="-", data={"scope": "resource", "mode": "merge", "content": {}})
+    assert memfold("--data", data, "ingest", "--format=jsonl", "-", given=given + given).code == 0
+    assert memfold("--data", data, "show", "--json", "--", "-").json()["resource"] == "-"
+    log = memfold("--data", data, "log", "--all", "--", "-").out
+    assert "[unchanged]" in log
+    assert "None" not in log
+
+
+@pytest.mark.usefixtures("ingested")
+@pytest.mark.parametrize("arguments", [("schema", "--json"), ("log", "ada"), ("show", "ada")])
+def test_a_broken_pipe_ends_the_command_quietly(data: Path, arguments: tuple[str, ...]) -> None:
+    command = [str(MEMFOLD), "--data", str(data), *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as running:
@@ -315,6 +328,10 @@ def test_ctrl_c_ends_an_ingest_from_a_pipe(data: Path) -> None:
         (("ingest", "--format", "locomo"), 2),
         (("ingest", "--format", "locomo", "a/x.json", "b/x.json"), 2),
         (("ingest", "--format", "jsonl", "no-such-file"), 2),
+        (("ingest", "--format", "jsonl", "/"), 2),
+        (("--data", "", "status"), 2),
+        (("status", "--data="), 2),
+        (("demo", "--nats", NOWHERE), 2),
         (("--nats", NOWHERE, "status"), 5),
         (("status", "--nats", NOWHERE), 5),
     ],
@@ -324,6 +341,53 @@ def test_exit_codes_tell_what_kind_of_failure(arguments: tuple[str, ...], code: 
     assert (plain.code, plain.out) == (code, "")
     assert plain.err.startswith("memfold: ")
     assert plain.err.count("\n") == 1
+
+
+def test_an_engine_without_its_server_can_be_stopped_and_gives_up(tmp_path: Path) -> None:
+    command = [str(MEMFOLD), "serve", "--nats", NOWHERE, "--data", str(tmp_path / "data")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as running:
+        give_up_at = time.monotonic() + TIMEOUT_S
+        while not engine_running(tmp_path / "data"):
+            assert time.monotonic() < give_up_at
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(TIMEOUT_S) == 0
+    ran = memfold("serve", "--nats", NOWHERE, "--data", tmp_path / "data", "--json")
+    assert ran.code == 5
+    assert ran.error()["code"] == "broker_unavailable"
+
+
+@contextmanager
+def nats_server(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    port = free_port()
+    command = [str(find_nats_server()), "-a", HOST, "-p", str(port), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+        try:
+            yield f"nats://{HOST}:{port}", running
+        finally:
+            running.kill()
+
+
+def test_an_engine_at_a_server_without_jetstream_says_so(tmp_path: Path) -> None:
+    with nats_server() as (url, _):
+        ran = memfold("serve", "--nats", url, "--data", tmp_path)
+    assert (ran.code, ran.out) == (5, "")
+    assert "JetStream" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_an_engine_ends_when_asked_though_its_server_is_gone(tmp_path: Path) -> None:
+    with nats_server("-js", "-sd", str(tmp_path / "nats")) as (url, server):
+        command = [str(MEMFOLD), "serve", "--nats", url, "--data", str(tmp_path / "data")]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as running:
+            assert running.stderr is not None
+            while b"ready" not in running.stderr.readline():
+                assert running.poll() is None
+            server.kill()
+            # It has seen that when it says so.
+            assert b"broker_error" in running.stderr.readline()
+            running.send_signal(signal.SIGTERM)
+            assert b"Traceback" not in running.stderr.read()
+            assert running.wait(TIMEOUT_S) == 0
 
 
 def test_an_error_in_json_is_json() -> None:

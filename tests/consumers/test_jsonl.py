@@ -69,6 +69,13 @@ def test_a_given_id_stays_and_a_missing_time_stays_missing() -> None:
     assert not item(reader().read(line(event()))).given_id
 
 
+def test_only_the_first_line_may_begin_with_a_byte_order_mark() -> None:
+    lines = reader()
+    marked = b"\xef\xbb\xbf" + line(event())
+    assert item(lines.read(marked)).event.id == item(reader().read(line(event()))).event.id
+    assert isinstance(lines.read(marked), BadLine)
+
+
 def test_empty_lines_count_but_hold_nothing() -> None:
     lines = reader()
     assert lines.read(b"") is None

@@ -136,6 +136,7 @@ def without(whole: dict[str, Any], key: str) -> dict[str, Any]:
         (small() | {"session_2_observation": {"Ada": [["x", " ,"]]}}, "names no evidence"),
         (small() | {"session_2_observation": {"Ada": [["x", "D7:1"]]}}, "dia_id 'D7:1'"),
         (small() | {"session_2": [turn("D2:1"), turn("x" * 300)]}, r"session_2, turn 2 \(x"),
+        (small() | {"session_9_observation": {"Ada": [["x", "D1:1"]]}}, "there is no session_9"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(whole: object, match: str) -> None:
@@ -159,6 +160,11 @@ def test_batches_hold_one_address_and_stay_within_the_limits() -> None:
 def evidence_of(given: object) -> list[str]:
     listed = given if isinstance(given, list) else str(given).split(",")
     return [str(part).strip() for part in listed]
+
+
+def test_a_byte_order_mark_and_an_empty_observation_say_nothing() -> None:
+    whole = small() | {"session_9_observation": {}}
+    assert read(b"\xef\xbb\xbf" + json.dumps(whole).encode()) == read(small())
 
 
 @pytest.mark.parametrize("name", FILES)

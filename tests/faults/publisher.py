@@ -17,7 +17,7 @@ import memfold
 async def main(url: str, actor: str, file: Path) -> None:
     """Publish in order: the next message only after the last one was acknowledged."""
     stop = file.with_name(f"{file.name}.stop")
-    async with memfold.connect(url, actor=actor, timeout_s=60) as memory:
+    async with memfold.connect(url, actor=actor, timeout_s=60, connect_timeout_s=60) as memory:
         owner = memory.resource("alice")
         thread = owner.thread(f"by-{actor}")
         number = 0

@@ -46,6 +46,8 @@ async def test_every_acknowledged_event_is_applied_once_and_in_order(
         for n, file in enumerate(files)
     ]
     try:
+        for file in files:
+            await until_more([file], 1, publishers)
         for _ in range(KILLS):
             await until_more(files, acknowledged(files) + chance.randint(1, 80), publishers)
             info = await ensure_engine(data)

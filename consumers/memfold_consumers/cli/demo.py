@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memfold.building import new_id
 from memfold_consumers.cli.access import log_to_stderr
 from memfold_consumers.cli.demo_proof import Check, check_log, check_outcomes, refold
-from memfold_consumers.cli.errors import FAILURE, OK
+from memfold_consumers.cli.errors import FAILURE, OK, UsageError
 from memfold_consumers.cli.options import Options
 from memfold_consumers.cli.output import Printer, pretty, write_json
 from memfold_consumers.cli.sample import CLERKS, HOST, THREAD, expected_memory
@@ -62,6 +62,9 @@ class _Stage:
 async def demo(options: Options, *, fast: bool) -> int:
     """Play the demonstration; the proof's failure is the command's."""
     log_to_stderr()
+    if options.nats is not None:
+        message = "the demonstration starts a server of its own: leave --nats out"
+        raise UsageError(message)
     with _directory(options.data) as directory:
         stage = _Stage(
             directory=directory,

@@ -38,7 +38,7 @@ _EXIT_CODES: Final = {
 }
 _WHAT_TO_DO: Final = {
     "broker_unavailable": "check that the NATS server runs and that --nats names it",
-    "engine_in_use": "use the directory's engine, or give another --data",
+    "engine_in_use": "use that engine, wait until its last user is gone, or give another --data",
     "engine_unavailable": "start one: memfold serve",
     "extra_missing": "pip install 'memfold[metrics]'",
     "log_diverged": "nothing was skipped: compare the stream with the log, see memfold status",
@@ -47,7 +47,7 @@ _WHAT_TO_DO: Final = {
     "storage_error": "see the files of the data directory",
     "stream_full": "raise the stream's limit",
     "stream_missing": "start an engine, which creates the streams: memfold serve",
-    "unsafe_stream": "change the stream's settings as said",
+    "unsafe_stream": "change the setting as said",
 }
 
 

@@ -96,6 +96,9 @@ class _Lines:
         if self._file is not None and not os.access(self._file, os.R_OK):
             message = f"{self._file} cannot be read"
             raise UsageError(message)
+        if self._file is not None and self._file.is_dir():
+            message = f"{self._file} is a directory"
+            raise UsageError(message)
 
     async def feed(self, feeder: Feeder) -> None:
         """Feed the events of each window of lines; a bad line stops none of its neighbours."""

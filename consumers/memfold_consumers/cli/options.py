@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -52,7 +53,7 @@ class Options:
 
 
 STDIN: Final = "/dev/stdin"
-"""What ``-`` is for the parser, to which it would be an option."""
+"""What ``-`` is for the parser of an ingest, to which it would be an option."""
 
 
 def normalised(arguments: list[str]) -> list[str]:
@@ -74,4 +75,15 @@ def normalised(arguments: list[str]) -> list[str]:
         else:
             break
     first, rest = arguments[:place], arguments[place:]
-    return [STDIN if each == "-" else each for each in (*rest[:1], *first, *rest[1:])]
+    _check_directory(arguments)
+    if rest[:1] == ["ingest"]:
+        rest = [STDIN if each == "-" else each for each in rest]
+    return [*rest[:1], *first, *rest[1:]]
+
+
+def _check_directory(arguments: list[str]) -> None:
+    """Refuse an empty directory: it would be the current one, which nobody means by it."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--data=" in options or ("--data", "") in pairwise(options):
+        message = "--data needs a directory"
+        raise UsageError(message)

@@ -33,8 +33,14 @@ class Printer:
     def __init__(self, *, stderr: bool = False) -> None:
         from rich.console import Console
 
+        class Quiet(Console):
+            """A console that lets a closed pipe be told like any other output's."""
+
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError
+
         self._terminal = (sys.stderr if stderr else sys.stdout).isatty()
-        self.console: Console = Console(
+        self.console: Console = Quiet(
             stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not self._terminal
         )
 

@@ -6,14 +6,25 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final
 
+import nats.errors
+
+from memfold.connection import Connection
+from memfold.errors import BrokerUnavailable, PublishDenied
+from memfold.jetstream import JetStreamError, api
 from memfold.subjects import check_namespace
+from memfold_consumers.cli.access import CONNECT_S
 from memfold_consumers.cli.errors import OK
 from memfold_consumers.cli.options import Options
 
 POLL_S: Final = 0.05
+NO_JETSTREAM: Final = frozenset({10039, 10076})
+"""JetStream's error codes for "not enabled", for an account and at all."""
+STOP_S: Final = 20.0
+"""How long an engine may take to end between two batches before it is made to."""
 
 
 async def serve(options: Options, *, port: int, metrics_port: int | None) -> int:
@@ -60,7 +71,10 @@ async def _serve_at(options: Options, url: str) -> None:
             loop.add_signal_handler(number, stop.set)
     directory = prepare_directory(options.directory)
     with EngineLock(directory):
-        await run_engine(
+        # Before it runs nothing is to be ended in order, so a signal ends this at once.
+        if not await _unless(stop, _reach(url), patience_s=0.0):
+            return
+        running = run_engine(
             url=url,
             data=directory,
             namespace=options.memory,
@@ -68,6 +82,58 @@ async def _serve_at(options: Options, url: str) -> None:
             # The address may hold a password, so it is not printed.
             on_ready=lambda: _ready("the given NATS server"),
         )
+        try:
+            await _unless(stop, running, patience_s=STOP_S)
+        except nats.errors.Error as error:
+            # While its server is away it cannot take leave of it.
+            if not stop.is_set():
+                message = f"the NATS server fails: {error}"
+                raise BrokerUnavailable(message) from error
+
+
+async def _unless(
+    stop: asyncio.Event, work: Coroutine[None, None, None], *, patience_s: float
+) -> bool:
+    """Run ``work``; once ``stop`` is set it may go on for so long. Tell whether it came to its end.
+
+    Raises what ``work`` raises.
+    """
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        await asyncio.wait({task}, timeout=patience_s)
+    task.cancel()
+    await asyncio.wait({task})
+    if task.cancelled():
+        return False
+    task.result()
+    return True
+
+
+async def _reach(url: str) -> None:
+    """See that there is a server with JetStream: an engine would try again for ever.
+
+    Raises:
+        BrokerUnavailable: there is none.
+    """
+    connection = await Connection.open(
+        url, name="memfold serve", connect_timeout_s=CONNECT_S, options={}
+    )
+    message = "the NATS server has no JetStream: start it with -js, or enable it for the account"
+    try:
+        await api(connection, "INFO")
+    except nats.errors.NoRespondersError:
+        raise BrokerUnavailable(message) from None
+    except JetStreamError as error:
+        if error.code in NO_JETSTREAM:
+            raise BrokerUnavailable(message) from None
+    except (PublishDenied, TimeoutError):
+        # Not ours to ask, or slow: the engine finds out.
+        return
+    finally:
+        await connection.close()
 
 
 def log_to_stderr() -> None:

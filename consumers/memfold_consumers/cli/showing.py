@@ -34,7 +34,8 @@ def print_change(out: Printer, change: Answer) -> None:
     """Print one change: where, when, who, what, why, and what became of it."""
     cause = "" if change["causation"] is None else f" because of {change['causation']}"
     thread = "" if change["thread"] is None else f" {change['thread']}"
-    fate = "" if change["outcome"] == "applied" else f" [{change['outcome']}: {change['reason']}]"
+    reason = "" if change["reason"] is None else f": {change['reason']}"
+    fate = "" if change["outcome"] == "applied" else f" [{change['outcome']}{reason}]"
     out.line(
         f"{change['sequence']}.{change['index']} {change['time']} "
         f"{change['actor']} {change['type']}{thread}{cause}{fate}",

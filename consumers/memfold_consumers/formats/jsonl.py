@@ -5,6 +5,7 @@ The envelope says what else the subject would say: whose memory, and who changes
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -50,6 +51,8 @@ class LineReader:
     def read(self, line: bytes) -> Item | BadLine | None:
         """Return the line's event, or what is wrong with it; None for an empty line."""
         self._line += 1
+        if self._line == 1:
+            line = line.removeprefix(BOM_UTF8)
         if not line.strip():
             return None
         origin = f"{self._file}: line {self._line}"

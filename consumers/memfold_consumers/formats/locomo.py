@@ -7,6 +7,7 @@ working memory, each resting on the turns it names. Only these are read, the res
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ ACTOR: Final = "ingest"
 EVIDENCE_PARTS: Final = 2
 
 _SESSION: Final = re.compile(r"session_([1-9][0-9]*)")
+_OBSERVATION: Final = re.compile(r"session_([1-9][0-9]*)_observation")
 _DATE: Final = re.compile(
     r"(1[0-2]|[1-9]):([0-5][0-9]) (am|pm) on ([1-9]|[12][0-9]|3[01]) ([A-Z][a-z]+), ([0-9]{4})"
 )
@@ -95,6 +97,7 @@ class _Reader:
         )
         if not numbers:
             self._fail("no session_1, session_2, ...: not a LoCoMo conversation")
+        self._check_observed(numbers)
         times = {number: self._time(number) for number in numbers}
         messages = {number: list(self._messages(number, times[number])) for number in numbers}
         facts = self._facts(numbers)
@@ -111,7 +114,7 @@ class _Reader:
 
     def _parse(self, content: bytes) -> dict[str, Any]:
         try:
-            whole = parse(content)
+            whole = parse(content.removeprefix(BOM_UTF8))
         except InvalidEvent as error:
             self._fail(error.message)
         if not isinstance(whole, dict):
@@ -178,6 +181,13 @@ class _Reader:
                 fact = _Fact(number, speaker, text, evidence, counts[speaker, evidence])
                 facts[after].append(fact)
         return facts
+
+    def _check_observed(self, numbers: list[int]) -> None:
+        """Refuse observations of a session that is not there: they would be lost in silence."""
+        for name, observed in self._whole.items():
+            match = _OBSERVATION.fullmatch(name)
+            if match and observed and int(match.group(1)) not in numbers:
+                self._fail(f"{name}: there is no session_{match.group(1)}")
 
     def _observed(self, number: int) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         name = f"session_{number}_observation"
