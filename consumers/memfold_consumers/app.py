@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     Answer = Callable[[str, str, bytes], Awaitable[bytes]]
 
+RECONNECT_WAIT_S: Final = 0.2
+"""Between two tries to reach a server that is gone; FastStream would take whole seconds only."""
+
 WORKERS: Final = 4096
 """Requests of one operation at once, most of them waiting: those must not hold up the others.
 
@@ -44,7 +47,11 @@ class _Broker(NatsBroker):
 
     async def _connect(self) -> Client:
         connection = TolerantClient()
-        await connection.connect(**self._connection_kwargs)
+        options: dict[str, Any] = {
+            **self._connection_kwargs,
+            "reconnect_time_wait": RECONNECT_WAIT_S,
+        }
+        await connection.connect(**options)
         self.config.connect(connection)
         return connection
 
@@ -62,7 +69,6 @@ def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroke
         apply_types=False,
         logger=None,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0,
         name=f"memfold-engine-{settings.namespace}",
     )
     for operation, (shape, _) in OPERATIONS.items():
