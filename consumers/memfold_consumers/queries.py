@@ -19,12 +19,12 @@ from memfold.canonical import encode, from_us
 from memfold.errors import InvalidId, InvalidRequest, MemfoldError, StorageError
 from memfold.ids import decode_token
 from memfold.limits import PAYLOAD_BYTES_MAX
-from memfold_consumers import requests
+from memfold_consumers import lists, requests
 from memfold_consumers.requests import read_request
-from memfold_consumers.snapshots import ENVELOPE_BYTES, load_snapshot, snapshot_json
+from memfold_consumers.snapshots import load_snapshot, snapshot_json
 from memfold_projections.history import changes
 from memfold_projections.reader import Reader, reading
-from memfold_projections.views import memory_json, resource_view, thread_json
+from memfold_projections.views import memory_json, resource_view
 
 if TYPE_CHECKING:
     from memfold.state import Memory, Resource, Thread
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OUTCOMES_MAX: Final = 10_000
-LIST_BYTES_MAX: Final = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES
 
 _log = structlog.get_logger(__name__)
 
@@ -104,9 +103,8 @@ class Queries:
         name = _require(resource)
 
         def read(reader: Reader) -> bytes:
-            thread = reader.thread(name, request.thread)
-            shown = thread_json(name, request.thread, thread)
-            return _document(reader, "thread_state", thread, shown)
+            shown = reader.thread(name, request.thread)
+            return _document(reader, "thread_state", shown.thread, shown.encoded)
 
         return await self._read(read)
 
@@ -123,37 +121,23 @@ class Queries:
         return await self._read(read)
 
     async def threads(self, resource: str | None, request: requests.ThreadsRequest) -> bytes:
-        """Return a page of a resource's threads."""
-        name = _require(resource)
-
-        def read(reader: Reader) -> bytes:
-            found, after = reader.threads(
-                name, after=request.after, limit=request.limit, bytes_max=LIST_BYTES_MAX
-            )
-            return _list(reader.sequence, "threads", found, after)
-
-        return await self._read(read)
+        """Return a page of a resource's threads, or of those of all resources."""
+        return await self._read(lambda reader: lists.threads(reader, resource, request))
 
     async def messages(self, resource: str | None, request: requests.MessagesRequest) -> bytes:
         """Return a page of messages, oldest first."""
         name = _require(resource)
+        return await self._read(lambda reader: lists.messages(reader, name, request))
 
-        def read(reader: Reader) -> bytes:
-            if request.as_of is not None and request.as_of > reader.sequence:
-                message = f"as_of {request.as_of} is not folded yet"
-                raise InvalidRequest(message)
-            page = reader.messages(
-                name,
-                request.thread,
-                limit=request.limit,
-                bytes_max=LIST_BYTES_MAX,
-                newest=request.newest,
-                beyond=request.before if request.newest else request.after,
-                as_of=request.as_of,
-            )
-            return _list(reader.sequence, "messages", page.messages, page.next)
+    async def window(self, resource: str | None, request: requests.WindowRequest) -> bytes:
+        """Return a message with its neighbours."""
+        name = _require(resource)
+        return await self._read(lambda reader: lists.window(reader, name, request))
 
-        return await self._read(read)
+    async def clones(self, resource: str | None, request: requests.ClonesRequest) -> bytes:
+        """Return the threads that were cloned from one."""
+        name = _require(resource)
+        return await self._read(lambda reader: lists.clones(reader, name, request))
 
     async def outcome(self, resource: str | None, request: requests.OutcomeRequest) -> bytes:
         """Return what became of published events."""
@@ -201,24 +185,17 @@ class Queries:
                 request.thread,
                 after=request.after,
                 limit=request.limit,
-                bytes_max=LIST_BYTES_MAX,
+                bytes_max=lists.BYTES_MAX,
                 everything=request.everything,
             )
-            return _list(reader.sequence, "changes", found, after)
+            return lists.answer(reader.sequence, "changes", found, after)
 
         return await self._read(read)
 
     async def resources(self, resource: str | None, request: requests.ResourcesRequest) -> bytes:
         """Return a page of all resources."""
         del resource
-
-        def read(reader: Reader) -> bytes:
-            found, after = reader.resources(
-                after=request.after, limit=request.limit, bytes_max=LIST_BYTES_MAX
-            )
-            return _list(reader.sequence, "resources", found, after)
-
-        return await self._read(read)
+        return await self._read(lambda reader: lists.resources(reader, request))
 
     async def parked(self, resource: str | None, request: requests.ParkedRequest) -> bytes:
         """Return a page of parked events with their reasons."""
@@ -263,6 +240,8 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "resource": (requests.ResourceRequest, Queries.resource),
     "threads": (requests.ThreadsRequest, Queries.threads),
     "messages": (requests.MessagesRequest, Queries.messages),
+    "window": (requests.WindowRequest, Queries.window),
+    "clones": (requests.ClonesRequest, Queries.clones),
     "outcome": (requests.OutcomeRequest, Queries.outcome),
     "known": (requests.KnownRequest, Queries.known),
     "history": (requests.HistoryRequest, Queries.history),
@@ -306,15 +285,6 @@ def _document(
         revision,
         name.encode(),
         shown,
-    )
-
-
-def _list(sequence: int, name: str, items: list[bytes], after: object) -> bytes:
-    return b'{"sequence":%d,"%b":[%b],"next":%b}' % (
-        sequence,
-        name.encode(),
-        b",".join(items),
-        encode(after),
     )
 
 

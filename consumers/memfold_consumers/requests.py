@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from memfold.errors import InvalidRequest
-from memfold.events import Id
+from memfold.events import Id, Time
+from memfold_projections.lists import ResourceOrder, ThreadOrder
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
@@ -60,26 +61,67 @@ class ResourceRequest(Request):
     """``resource``: one resource's metadata."""
 
 
-class ThreadsRequest(Request):
-    """``threads``: a page of a resource's threads in order of creation."""
+class ListRequest(Request):
+    """What every list takes: a part of it, as of one sequence.
 
-    after: FromZero = 0
+    ``skip`` leaves out so many entries first; ``as_of`` makes several pages those of one state;
+    ``total`` asks for the number of all entries; ``metadata`` names entries that must be there.
+    """
+
     limit: Limit = 100
+    skip: FromZero = 0
+    as_of: FromZero | None = None
+    total: bool = False
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
-class MessagesRequest(Request):
-    """``messages``: a page of one thread's messages, or of all threads of the resource.
+class ThreadsRequest(ListRequest):
+    """``threads``: a page of a resource's live threads, or of those of all resources.
+
+    The newest first, unless ``descending`` is false. ``after`` is the ``next`` of the page before.
+    ``archived`` true or false leaves out the others.
+    """
+
+    after: tuple[Sequence, Sequence] | None = None
+    order: ThreadOrder = "created_at"
+    descending: bool = True
+    archived: bool | None = None
+
+
+class MessagesRequest(ListRequest):
+    """``messages``: a page of messages of one thread, of several, or of all of the resource.
 
     Oldest first from behind ``after``; with ``newest``, the newest ones before ``before``.
-    ``as_of`` asks for the state at an earlier sequence, so that pages fit together.
+    ``since`` and ``until`` bound the time of creation, both included.
     """
 
     thread: Id | None = None
+    threads: Annotated[list[Id], Field(max_length=1000)] | None = None
     limit: Limit = 1000
     newest: bool = False
     after: Position | None = None
     before: Position | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+
+class WindowRequest(Request):
+    """``window``: a message with neighbours of its own thread, oldest first; empty if unknown.
+
+    Without ``thread``, of each thread of the resource that has a message of that id.
+    """
+
+    thread: Id | None = None
+    message: Id
+    before: Annotated[int, Field(ge=0, le=1000)] = 0
+    after: Annotated[int, Field(ge=0, le=1000)] = 0
     as_of: FromZero | None = None
+
+
+class ClonesRequest(Request):
+    """``clones``: the live threads that were cloned from one."""
+
+    thread: Id
 
 
 class OutcomeRequest(Request):
@@ -109,11 +151,12 @@ class HistoryRequest(Request):
     everything: bool = False
 
 
-class ResourcesRequest(Request):
-    """``resources``: a page of all resources in order of first appearance."""
+class ResourcesRequest(ListRequest):
+    """``resources``: a page of all resources, in order of first appearance by default."""
 
-    after: Position = (-1, 0)
-    limit: Limit = 100
+    after: tuple[Sequence, Sequence, Sequence] | None = None
+    order: ResourceOrder = "created_at"
+    descending: bool = False
 
 
 class ParkedRequest(Request):

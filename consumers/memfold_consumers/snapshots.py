@@ -8,9 +8,9 @@ import orjson
 
 from memfold.canonical import encode
 from memfold.limits import PAYLOAD_BYTES_MAX
-from memfold_projections.reader import Page
+from memfold_projections.messages import EMPTY, Selection, message_page
 from memfold_projections.recent import Hit
-from memfold_projections.views import memory_json, thread_json
+from memfold_projections.views import memory_json
 
 if TYPE_CHECKING:
     from memfold_consumers.requests import SnapshotRequest
@@ -30,10 +30,11 @@ def load_snapshot(
     """
     thread = request.thread
     resource_memory = memory_json(reader.memory(name, None))
-    page = Page([], None)
+    page = EMPTY
     if request.last:
-        page = reader.messages(
-            name, thread, limit=request.last, bytes_max=PAYLOAD_BYTES_MAX, newest=True
+        meant = Selection(name, None if thread is None else (thread,), reader.sequence)
+        page = message_page(
+            reader, meant, limit=request.last, bytes_max=PAYLOAD_BYTES_MAX, newest=True
         )
     rest = None
     if page.next is not None and len(page.messages) < request.last:
@@ -42,14 +43,15 @@ def load_snapshot(
         recent.remember(reader.sequence, {(name, None): resource_memory}, {}, {})
         return Hit(reader.sequence, resource_memory, b"null", b"null", page.messages), rest
     thread_memory = memory_json(reader.memory(name, thread))
-    state = thread_json(name, thread, reader.thread(name, thread))
+    state = reader.thread(name, thread)
     recent.remember(
         reader.sequence,
         {(name, None): resource_memory, (name, thread): thread_memory},
         {(name, thread): state},
         {(name, thread): reader.tail(name, thread)},
     )
-    return Hit(reader.sequence, resource_memory, thread_memory, state, page.messages), rest
+    hit = Hit(reader.sequence, resource_memory, thread_memory, state.encoded, page.messages)
+    return hit, rest
 
 
 def snapshot_json(

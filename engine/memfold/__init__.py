@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from memfold.building import Prepared as Prepared
+    from memfold.clones import Clone as Clone
+    from memfold.clones import Cut as Cut
     from memfold.errors import BrokerUnavailable as BrokerUnavailable
     from memfold.errors import EngineInUse as EngineInUse
     from memfold.errors import EngineUnavailable as EngineUnavailable
@@ -30,13 +32,16 @@ if TYPE_CHECKING:
     from memfold.errors import TooLarge as TooLarge
     from memfold.errors import UnsafeStream as UnsafeStream
     from memfold.gate import GateError as GateError
+    from memfold.lists import Page as Page
     from memfold.memory import Memory as Memory
     from memfold.memory import connect as connect
     from memfold.messages import Message as Message
+    from memfold.pages import Include as Include
     from memfold.reads import Change as Change
     from memfold.reads import MessageView as MessageView
     from memfold.reads import ResourceState as ResourceState
     from memfold.reads import Snapshot as Snapshot
+    from memfold.reads import ThreadLink as ThreadLink
     from memfold.reads import ThreadState as ThreadState
     from memfold.reads import WorkingMemoryState as WorkingMemoryState
     from memfold.receipts import EventOutcome as EventOutcome
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
 
 _MODULES: Final = {
     "building": ("Prepared",),
+    "clones": ("Clone", "Cut"),
     "errors": (
         "BrokerUnavailable",
         "EngineInUse",
@@ -72,13 +78,16 @@ _MODULES: Final = {
         "UnsafeStream",
     ),
     "gate": ("GateError",),
+    "lists": ("Page",),
     "memory": ("Memory", "connect"),
     "messages": ("Message",),
+    "pages": ("Include",),
     "reads": (
         "Change",
         "MessageView",
         "ResourceState",
         "Snapshot",
+        "ThreadLink",
         "ThreadState",
         "WorkingMemoryState",
     ),

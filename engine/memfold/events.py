@@ -240,6 +240,57 @@ class ThreadDeleted(Data):
     facet: ClassVar[Facet] = "thread"
 
 
+class ThreadArchived(Data):
+    """A thread was put aside: lists can leave it out; nothing else about it changes."""
+
+    type: ClassVar[str] = "ThreadArchived"
+    facet: ClassVar[Facet] = "thread"
+
+
+class ThreadUnarchived(Data):
+    """An archived thread was taken up again."""
+
+    type: ClassVar[str] = "ThreadUnarchived"
+    facet: ClassVar[Facet] = "thread"
+
+
+class CloneSource(Model):
+    """The thread that a clone was made from, as it stood at ``sequence``."""
+
+    resource: Id
+    thread: Id
+    sequence: Annotated[int, Field(ge=0)]
+
+
+class CloneCut(Model):
+    """Which messages of the source were copied; without any field, all.
+
+    ``last``: the newest ones; ``upto``: up to and including that message; ``since`` and ``until``:
+    those created within, both ends included; ``chosen``: those of the event's map, one by one.
+    """
+
+    last: Annotated[int, Field(ge=0)] | None = None
+    upto: Id | None = None
+    since: Time | None = None
+    until: Time | None = None
+    chosen: Literal[True] | None = None
+
+
+class ThreadCloned(Data):
+    """A thread was filled with copies of another one's messages, published before as ordinary ones.
+
+    ``messages`` maps each copied message's id to its copy's. A map that does not fit one event goes
+    on in further ones with the same source.
+    """
+
+    type: ClassVar[str] = "ThreadCloned"
+    facet: ClassVar[Facet] = "thread"
+
+    source: CloneSource
+    cut: CloneCut = Field(default_factory=CloneCut)
+    messages: dict[Id, Id] = Field(default_factory=dict[str, str])
+
+
 class ResourceUpdated(Data):
     """A resource's metadata changed; it merges one level, ``null`` is stored."""
 
@@ -261,6 +312,9 @@ EventData = (
     | ThreadCreated
     | ThreadUpdated
     | ThreadDeleted
+    | ThreadArchived
+    | ThreadUnarchived
+    | ThreadCloned
     | ResourceUpdated
 )
 DATA_TYPES: Final[tuple[type[Data], ...]] = (
@@ -271,6 +325,9 @@ DATA_TYPES: Final[tuple[type[Data], ...]] = (
     ThreadCreated,
     ThreadUpdated,
     ThreadDeleted,
+    ThreadArchived,
+    ThreadUnarchived,
+    ThreadCloned,
     ResourceUpdated,
 )
 

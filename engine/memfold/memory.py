@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from memfold.building import Prepared, prepare
 from memfold.client import Client
 from memfold.connection import Connection
 from memfold.ids import check_id
 from memfold.limits import BATCH_EVENTS_MAX
-from memfold.reads import ResourceState
+from memfold.lists import (
+    PAGE_DEFAULT,
+    Listing,
+    Page,
+    Part,
+    ResourceFilter,
+    ThreadFilter,
+    listing,
+    read_all,
+    read_page,
+)
+from memfold.reads import ResourceState, ThreadState
 from memfold.receipts import Receipt
 from memfold.resource import Resource
 from memfold.streams import ensure_streams
@@ -97,13 +108,42 @@ class Memory:
         return Resource(self._client, id)
 
     async def resources(
-        self, *, limit: int | None = None, fresh: bool = True
+        self, *, limit: int | None = None, **filters: Unpack[ResourceFilter]
     ) -> list[ResourceState]:
-        """Return all resources."""
-        found, _ = await self._client.queries.pages(
-            "resources", None, "resources", limit=limit, fresh=fresh
-        )
-        return [ResourceState.from_json(item) for item in found]
+        """Return all resources, in order of first appearance if not asked otherwise."""
+        return await read_all(self._client.queries, _resources(filters), limit=limit)
+
+    async def resource_page(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        after: str | None = None,
+        page: int | None = None,
+        total: bool = False,
+        **filters: Unpack[ResourceFilter],
+    ) -> Page[ResourceState]:
+        """Return a page of the resources: behind another page's ``next``, or the n-th, from 0."""
+        part = Part(limit, after, page, total)
+        return await read_page(self._client.queries, _resources(filters), part)
+
+    async def threads(
+        self, *, limit: int | None = None, **filters: Unpack[ThreadFilter]
+    ) -> list[ThreadState]:
+        """Return the live threads of all resources, the newest first."""
+        return await read_all(self._client.queries, _threads(filters), limit=limit)
+
+    async def thread_page(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        after: str | None = None,
+        page: int | None = None,
+        total: bool = False,
+        **filters: Unpack[ThreadFilter],
+    ) -> Page[ThreadState]:
+        """Return a page of the threads of all resources, as ``Resource.thread_page`` does."""
+        part = Part(limit, after, page, total)
+        return await read_page(self._client.queries, _threads(filters), part)
 
     async def parked(
         self, resource: str | None = None, *, limit: int | None = None, fresh: bool = True
@@ -154,3 +194,11 @@ class Memory:
         await ensure_streams(
             self._client.connection.client, self._client.namespace, replicas=replicas
         )
+
+
+def _resources(filters: ResourceFilter) -> Listing[ResourceState]:
+    return listing("resources", None, ResourceState.from_json, filters, ResourceFilter)
+
+
+def _threads(filters: ThreadFilter) -> Listing[ThreadState]:
+    return listing("threads", None, ThreadState.from_json, filters, ThreadFilter)

@@ -1,15 +1,64 @@
-"""Lists that may not fit one reply: read page by page, as of one sequence, joined."""
+"""Lists of messages and of changes: which ones are meant, and how their parts are joined."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, TypedDict
 
 from memfold.errors import InvalidRequest
+from memfold.lists import (
+    Listing,
+    Page,
+    Part,
+    checked_time,
+    listing,
+    read_all,
+    read_page,
+)
 from memfold.reads import Change, MessageView
-from memfold.requests import PAGE_MAX, Queries
+from memfold.requests import Queries
 
 Position = tuple[int, int]
+WINDOW_MAX: Final = 1000
+"""Neighbours of an included message on either side, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """A message wanted beside a list, with so many neighbours of its own thread on either side.
+
+    ``thread`` is the thread that is read if not given; where all of a resource are read, any one
+    that has the message. Unknown messages are left out.
+    """
+
+    message: str
+    thread: str | None = None
+    before: int = 0
+    after: int = 0
+
+
+class MessageFilter(TypedDict, total=False):
+    """Which messages a list holds.
+
+    ``since`` and ``until`` bound ``created_at``, both included. ``metadata``: entries that must be
+    there, each with exactly this JSON value. ``include``: messages wanted in any case. ``as_of``:
+    the state at an earlier sequence. ``fresh``: False to take any engine's answer, however old.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    metadata: Mapping[str, Any] | None
+    include: Sequence[Include]
+    as_of: int | None
+    fresh: bool
+
+
+class ResourceMessageFilter(MessageFilter, total=False):
+    """The same for a resource; ``threads``: of these threads alone."""
+
+    threads: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,50 +69,85 @@ class Range:
     after: Position | None = None
     before: Position | None = None
     limit: int | None = None
-    as_of: int | None = None
 
 
-async def read_messages(
-    queries: Queries, resource: str, thread: str | None, asked: Range, *, fresh: bool
-) -> list[MessageView]:
-    """Return messages of a thread, or of all threads of a resource, oldest first."""
-    newest = asked.last is not None or asked.before is not None
-    wanted = asked.last if newest else asked.limit
-    if (newest and (asked.after is not None or asked.limit is not None)) or (wanted or 0) < 0:
-        problem = "last= (with before=) and limit= (with after=) exclude each other, none below 0"
-        raise InvalidRequest(problem)
-    arguments: dict[str, Any] = {"thread": thread}
-    if newest:
-        arguments["newest"] = True
-    if asked.as_of is not None:
-        arguments["as_of"] = asked.as_of
-    way = "before" if newest else "after"
-    place = asked.before if newest else asked.after
-    pages: list[list[MessageView]] = []
-    missing = wanted
-    while missing is None or missing > 0:
-        if place is not None:
-            arguments[way] = list(place)
-        arguments["limit"] = PAGE_MAX if missing is None else min(missing, PAGE_MAX)
-        # Another engine must first have come to where the first page was read.
-        answer = await queries.ask(
-            "messages",
-            resource,
-            arguments,
-            fresh=fresh,
-            min_sequence=arguments.get("as_of", 0),
-        )
-        page = [MessageView.from_json(item) for item in answer["messages"]]
-        pages.append(page)
-        # All pages show the state of the first one.
-        arguments.setdefault("as_of", answer["sequence"])
-        missing = None if missing is None else missing - len(page)
-        place = answer.get("next")
-        if place is None:
-            break
-    if newest:
-        pages.reverse()
-    return [message for page in pages for message in page]
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The messages of a thread, or of a resource, that keyword arguments ask for."""
+
+    queries: Queries
+    resource: str
+    thread: str | None
+    filters: Mapping[str, Any]
+
+    async def range(self, asked: Range) -> list[MessageView]:
+        """Return the messages of a range, oldest first."""
+        newest = asked.last is not None or asked.before is not None
+        wanted = asked.last if newest else asked.limit
+        if (newest and (asked.after is not None or asked.limit is not None)) or (wanted or 0) < 0:
+            problem = (
+                "last= (with before=) and limit= (with after=) exclude each other, none below 0"
+            )
+            raise InvalidRequest(problem)
+        messages = self._listing(newest=newest)
+        place = asked.before if newest else asked.after
+        if not self._included:
+            return await read_all(self.queries, messages, limit=wanted, place=place)
+        # The windows are read as of where the list was read.
+        part = Part(0)
+        sequence = (await read_page(self.queries, messages, part)).sequence
+        messages = replace(messages, as_of=sequence)
+        found = await read_all(self.queries, messages, limit=wanted, place=place)
+        return await self._with_included(found, sequence)
+
+    async def page(self, part: Part, *, descending: bool) -> Page[MessageView]:
+        """Return one page, oldest or newest first; what is included comes with each page."""
+        page = await read_page(self.queries, self._listing(newest=descending), part)
+        items = await self._with_included(list(page.items), page.sequence)
+        return replace(page, items=tuple(reversed(items) if descending else items))
+
+    @property
+    def _included(self) -> Sequence[Include]:
+        return self.filters.get("include") or ()
+
+    def _listing(self, *, newest: bool) -> Listing[MessageView]:
+        given = {key: value for key, value in self.filters.items() if key != "include"}
+        for name in ("since", "until"):
+            if given.get(name) is not None:
+                given[name] = checked_time(name, given[name])
+        if given.get("threads") is not None:
+            given["threads"] = list(given["threads"])
+        known = ResourceMessageFilter if self.thread is None else MessageFilter
+        found = listing("messages", self.resource, MessageView.from_json, given, known)
+        arguments = {**found.arguments}
+        if self.thread is not None:
+            arguments["thread"] = self.thread
+        if not newest:
+            return replace(found, arguments=arguments)
+        return replace(found, arguments={**arguments, "newest": True}, way="before")
+
+    async def _with_included(self, messages: list[MessageView], sequence: int) -> list[MessageView]:
+        """Return the messages with the windows around included ones, each once, oldest first."""
+        found = {message.position: message for message in messages}
+        for include in self._included:
+            if not 0 <= min(include.before, include.after) <= WINDOW_MAX:
+                problem = f"before= and after= of an Include are from 0 to {WINDOW_MAX}"
+                raise InvalidRequest(problem)
+            asked = {
+                "thread": include.thread or self.thread,
+                "message": include.message,
+                "before": include.before,
+                "after": include.after,
+                "as_of": sequence,
+            }
+            fresh = self.filters.get("fresh", True)
+            answer = await self.queries.ask(
+                "window", self.resource, asked, fresh=fresh, min_sequence=sequence
+            )
+            for raw in answer["messages"]:
+                message = MessageView.from_json(raw)
+                found[message.position] = message
+        return [found[position] for position in sorted(found)]
 
 
 async def read_history(

@@ -24,8 +24,12 @@ class Read:
             if field.name not in values:
                 continue
             value = values[field.name]
-            is_time = str(field.type).startswith("datetime") and isinstance(value, str)
-            given[field.name] = datetime.fromisoformat(value) if is_time else value
+            kind = str(field.type)
+            if kind.startswith("datetime") and isinstance(value, str):
+                value = datetime.fromisoformat(value)
+            elif kind.startswith("ThreadLink") and value is not None:
+                value = ThreadLink.from_json(value)
+            given[field.name] = value
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
@@ -48,8 +52,25 @@ class WorkingMemoryState(Read):
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadLink(Read):
+    """The other thread of a clone, its source or its copy.
+
+    So many ``messages`` of the source were copied, as it stood at ``sequence``.
+    """
+
+    resource: str
+    thread: str
+    sequence: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class ThreadState(Read):
-    """A live thread. ``incarnation`` counts its lives."""
+    """A live thread. ``incarnation`` counts its lives.
+
+    ``updated_at`` counts its title, its metadata and its messages; ``last_message_at`` is the
+    newest ``created_at`` of them, None without any.
+    """
 
     id: str
     resource: str
@@ -59,6 +80,9 @@ class ThreadState(Read):
     revision: int
     created_at: datetime
     updated_at: datetime
+    last_message_at: datetime | None = None
+    archived_at: datetime | None = None
+    source: ThreadLink | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from memfold.because import Because
 from memfold.client import Client, Intent
 from memfold.events import Metadata
 from memfold.ids import check_id
-from memfold.pages import Range, read_history, read_messages
+from memfold.lists import (
+    PAGE_DEFAULT,
+    Listing,
+    Page,
+    Part,
+    ThreadFilter,
+    listing,
+    read_all,
+    read_page,
+)
+from memfold.pages import Messages, Range, ResourceMessageFilter, read_history
 from memfold.reads import Change, MessageView, ResourceState, ThreadState
 from memfold.receipts import Receipt
 from memfold.thread import Thread
@@ -54,12 +66,28 @@ class Resource:
             Intent(expected, because, correlation),
         )
 
-    async def threads(self, *, limit: int | None = None, fresh: bool = True) -> list[ThreadState]:
-        """Return its live threads."""
-        found, _ = await self._client.queries.pages(
-            "threads", self.id, "threads", limit=limit, fresh=fresh
-        )
-        return [ThreadState.from_json(item) for item in found]
+    async def threads(
+        self, *, limit: int | None = None, **filters: Unpack[ThreadFilter]
+    ) -> list[ThreadState]:
+        """Return its live threads, the newest first. Filters and order: see ``ThreadFilter``."""
+        return await read_all(self._client.queries, self._threads(filters), limit=limit)
+
+    async def thread_page(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        after: str | None = None,
+        page: int | None = None,
+        total: bool = False,
+        **filters: Unpack[ThreadFilter],
+    ) -> Page[ThreadState]:
+        """Return a page of its threads: behind another page's ``next``, or by its number from 0.
+
+        Numbered pages fit together if ``as_of`` is the first one's ``sequence``; those that go on
+        at ``next`` always do. ``total`` asks for the number of all threads that are meant.
+        """
+        part = Part(limit, after, page, total)
+        return await read_page(self._client.queries, self._threads(filters), part)
 
     async def messages(
         self,
@@ -68,15 +96,34 @@ class Resource:
         after: tuple[int, int] | None = None,
         before: tuple[int, int] | None = None,
         limit: int | None = None,
-        as_of: int | None = None,
-        fresh: bool = True,
+        **filters: Unpack[ResourceMessageFilter],
     ) -> list[MessageView]:
-        """Return messages of all its threads in the order of the log, oldest first.
+        """Return messages of all its threads, or of ``threads``, in the log's order.
 
-        ``last`` goes with ``before``, ``limit`` with ``after``.
+        All, the ``last`` ones, or those beside a position; ``last`` goes with ``before``, ``limit``
+        with ``after``. Filters: see ``MessageFilter``.
         """
-        asked = Range(last=last, after=after, before=before, limit=limit, as_of=as_of)
-        return await read_messages(self._client.queries, self.id, None, asked, fresh=fresh)
+        return await self._messages(filters).range(Range(last, after, before, limit))
+
+    async def message_page(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        after: str | None = None,
+        page: int | None = None,
+        total: bool = False,
+        descending: bool = False,
+        **filters: Unpack[ResourceMessageFilter],
+    ) -> Page[MessageView]:
+        """Return a page of messages of all its threads, or of ``threads``: as a thread's."""
+        part = Part(limit, after, page, total)
+        return await self._messages(filters).page(part, descending=descending)
+
+    def _threads(self, filters: ThreadFilter) -> Listing[ThreadState]:
+        return listing("threads", self.id, ThreadState.from_json, filters, ThreadFilter)
+
+    def _messages(self, filters: ResourceMessageFilter) -> Messages:
+        return Messages(self._client.queries, self.id, None, filters)
 
     async def history(
         self,

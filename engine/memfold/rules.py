@@ -24,13 +24,16 @@ from memfold.events import (
     MessageDeleted,
     MessageUpdated,
     ResourceUpdated,
+    ThreadArchived,
+    ThreadCloned,
     ThreadCreated,
     ThreadDeleted,
+    ThreadUnarchived,
     ThreadUpdated,
     WorkingMemoryDefined,
 )
 from memfold.limits import KEYFRAME_BYTES_PER_STEP, KEYFRAME_STEPS_MIN, METADATA_BYTES_MAX
-from memfold.state import Memory, MemoryKey, Message, Resource, State, Thread, ThreadKey
+from memfold.state import Memory, MemoryKey, Message, Resource, Source, State, Thread, ThreadKey
 from memfold.steps import APPLIED, UNCHANGED, Keyframe, Step
 from memfold.wire import Event
 
@@ -169,10 +172,13 @@ def _message_updated(state: State, event: Event, data: Data) -> Step:
 
 def _message_deleted(state: State, event: Event, data: Data) -> Step:
     assert isinstance(data, MessageDeleted)
-    key = (*_thread_key(event), data.id)
+    thread_key = _thread_key(event)
+    key = (*thread_key, data.id)
     if key not in state.messages:
         return Step(UNCHANGED)
-    return Step(APPLIED, messages={key: None})
+    # The message takes its own times with it, so the thread notes when that was.
+    touched = replace(state.threads[thread_key], updated_at_us=event.time_us)
+    return Step(APPLIED, messages={key: None}, threads={thread_key: touched})
 
 
 def _thread_created(state: State, event: Event, data: Data) -> Step:
@@ -214,7 +220,14 @@ def _thread_deleted(state: State, event: Event, data: Data) -> Step:
     if thread is None or not thread.live:
         return Step(UNCHANGED)
     ended = replace(
-        thread, live=False, explicit=False, title="", metadata={}, updated_at_us=event.time_us
+        thread,
+        live=False,
+        explicit=False,
+        title="",
+        metadata={},
+        updated_at_us=event.time_us,
+        archived_at_us=None,
+        source=None,
     )
     step = Step(APPLIED, threads={key: ended})
     step.messages = {place: None for place in state.messages if place[:2] == key}
@@ -222,6 +235,34 @@ def _thread_deleted(state: State, event: Event, data: Data) -> Step:
     if memory is not None:
         step.memories = {key: Memory(revision=memory.revision)}
     return step
+
+
+def _thread_archived(state: State, event: Event, data: Data) -> Step:
+    archived = isinstance(data, ThreadArchived)
+    key = _require_thread(state, event)
+    thread = state.threads[key]
+    if archived == (thread.archived_at_us is not None):
+        return Step(UNCHANGED)
+    moved = replace(thread, archived_at_us=event.time_us if archived else None)
+    return Step(APPLIED, threads={key: moved})
+
+
+def _thread_cloned(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, ThreadCloned)
+    key, thread, _ = _live_thread(state, event)
+    given, known = data.source, thread.source
+    if known is not None and (known.resource, known.thread, known.sequence) != (
+        given.resource,
+        given.thread,
+        given.sequence,
+    ):
+        _reject("clone_conflict", "the thread is a clone of another thread or state already")
+    count = len(data.messages) + (0 if known is None else known.messages)
+    source = Source(given.resource, given.thread, given.sequence, count)
+    if source == known:
+        return Step(UNCHANGED)
+    cloned = replace(thread, source=source, updated_at_us=event.time_us)
+    return Step(APPLIED, threads={key: cloned})
 
 
 def _resource_updated(state: State, event: Event, data: Data) -> Step:
@@ -279,5 +320,8 @@ RULES: Final[dict[type[Data], Rule]] = {
     ThreadCreated: _thread_created,
     ThreadUpdated: _thread_updated,
     ThreadDeleted: _thread_deleted,
+    ThreadArchived: _thread_archived,
+    ThreadUnarchived: _thread_archived,
+    ThreadCloned: _thread_cloned,
     ResourceUpdated: _resource_updated,
 }

@@ -47,8 +47,22 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What a thread was cloned from: a thread as it stood at ``sequence``, so many messages."""
+
+    resource: str
+    thread: str
+    sequence: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
-    """One thread; ``incarnation`` counts its lives, ``live`` is False between two of them."""
+    """One thread; ``incarnation`` counts its lives, ``live`` is False between two of them.
+
+    ``updated_at_us`` counts its title, its metadata and its deleted messages. Messages that are
+    there carry their own times, so that an append does not change its thread's row.
+    """
 
     incarnation: int
     live: bool
@@ -59,6 +73,8 @@ class Thread:
     created_at_us: int
     updated_at_us: int
     revision: int = 0
+    archived_at_us: int | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from memfold.because import Because
+from memfold.building import new_id
 from memfold.client import Client, Intent, Write
+from memfold.clones import EVERYTHING, Clone, Cut, Wanted, clone_thread
 from memfold.events import Content, Metadata, Role
 from memfold.ids import check_id
+from memfold.lists import PAGE_DEFAULT, Page, Part
 from memfold.messages import MessageLike, message_list
-from memfold.pages import Range, read_history, read_messages
-from memfold.reads import Change, MessageView, Snapshot, ThreadState, memory_state
+from memfold.pages import MessageFilter, Messages, Range, read_history
+from memfold.reads import (
+    Change,
+    MessageView,
+    Snapshot,
+    ThreadLink,
+    ThreadState,
+    memory_state,
+)
 from memfold.receipts import Receipt
 from memfold.working_memory import WorkingMemory
 
@@ -89,6 +99,18 @@ class Thread:
         self.incarnation = None
         return receipt
 
+    async def archive(self, *, because: Because = None, correlation: str | None = None) -> Receipt:
+        """Put the thread aside: lists with ``archived=False`` leave it out."""
+        intent = Intent(None, because, correlation, self.incarnation)
+        return await self._client.write(self._thread, [("ThreadArchived", {})], intent)
+
+    async def unarchive(
+        self, *, because: Because = None, correlation: str | None = None
+    ) -> Receipt:
+        """Take an archived thread up again."""
+        intent = Intent(None, because, correlation, self.incarnation)
+        return await self._client.write(self._thread, [("ThreadUnarchived", {})], intent)
+
     async def append(
         self,
         messages: MessageLike | Sequence[MessageLike],
@@ -144,17 +166,31 @@ class Thread:
         after: tuple[int, int] | None = None,
         before: tuple[int, int] | None = None,
         limit: int | None = None,
-        as_of: int | None = None,
-        fresh: bool = True,
+        **filters: Unpack[MessageFilter],
     ) -> list[MessageView]:
         """Return messages, oldest first: all, the ``last`` ones, or those beside a position.
 
-        ``last`` goes with ``before``, ``limit`` with ``after``.
+        ``last`` goes with ``before``, ``limit`` with ``after``. Filters: see ``MessageFilter``.
         """
-        asked = Range(last=last, after=after, before=before, limit=limit, as_of=as_of)
-        return await read_messages(
-            self._client.queries, self.resource_id, self.id, asked, fresh=fresh
-        )
+        return await self._messages_of(filters).range(Range(last, after, before, limit))
+
+    async def message_page(
+        self,
+        *,
+        limit: int = PAGE_DEFAULT,
+        after: str | None = None,
+        page: int | None = None,
+        total: bool = False,
+        descending: bool = False,
+        **filters: Unpack[MessageFilter],
+    ) -> Page[MessageView]:
+        """Return a page of messages: behind another page's ``next``, or by its number from 0.
+
+        Numbered pages fit together if ``as_of`` is the first one's ``sequence``; those that go on
+        at ``next`` always do. ``total`` asks for the number of all messages that are meant.
+        """
+        part = Part(limit, after, page, total)
+        return await self._messages_of(filters).page(part, descending=descending)
 
     async def snapshot(self, *, last: int = 20, fresh: bool = True) -> Snapshot:
         """Return both working memories and the last messages, all at one sequence."""
@@ -167,9 +203,9 @@ class Thread:
         missing = last - len(messages)
         if missing > 0 and answer.get("next") is not None:
             # What did not fit one reply is read as it stood at the snapshot.
-            rest = Range(last=missing, before=answer["next"], as_of=sequence)
+            older = self._messages_of({"as_of": sequence, "fresh": fresh})
             messages = [
-                *await read_messages(queries, self.resource_id, self.id, rest, fresh=fresh),
+                *await older.range(Range(last=missing, before=answer["next"])),
                 *messages,
             ]
         memories: Mapping[str, Any] = answer["working_memory"]
@@ -201,6 +237,42 @@ class Thread:
             everything=everything,
             fresh=fresh,
         )
+
+    async def clone(
+        self,
+        id: str | None = None,
+        *,
+        resource: str | None = None,
+        cut: Cut = EVERYTHING,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        working_memory: bool = True,
+        correlation: str | None = None,
+    ) -> Clone:
+        """Copy the thread as it stands now into a new one, by default of the same resource.
+
+        ``id`` is a fresh one if not given. Title and metadata are the source's, with what is given
+        here laid over them. The thread's own working memory is copied with it; the resource's too
+        where the clone is of another resource that has none. A clone that was cut short, by an
+        error or the end of the process, is completed by asking for it again.
+
+        Raises:
+            NotFound: there is no such thread, or no message that ``cut`` names.
+            Rejected: reason ``thread_exists``, the new id is of a thread that exists already.
+        """
+        target = Thread(self._client, resource or self.resource_id, id or new_id())
+        wanted = Wanted(title, metadata, working_memory, correlation)
+        return await clone_thread(self._client, self, target, cut, wanted)
+
+    async def clones(self, *, fresh: bool = True) -> list[ThreadLink]:
+        """Return the live threads that were cloned from this one, in order of creation."""
+        answer = await self._client.queries.ask(
+            "clones", self.resource_id, {"thread": self.id}, fresh=fresh
+        )
+        return [ThreadLink.from_json(item) for item in answer["clones"]]
+
+    def _messages_of(self, filters: MessageFilter) -> Messages:
+        return Messages(self._client.queries, self.resource_id, self.id, filters)
 
     def _remember(self, raw: Mapping[str, Any] | None) -> ThreadState | None:
         state = None if raw is None else ThreadState.from_json(raw)

@@ -105,7 +105,8 @@ class Changes:
         for message_key, message in (step.messages or {}).items():
             # A thread that ends takes its messages along: its key is never read again as current,
             # so their rows stay open, whether or not they happened to be loaded.
-            if message is not None or message_key[:2] not in (step.threads or {}):
+            owner = (step.threads or {}).get(message_key[:2])
+            if owner is None or owner.live:
                 self._message(loader, message_key, message, sequence)
         if step.seen is not None:
             (source, id_), digest, position = step.seen

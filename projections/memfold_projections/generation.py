@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memfold.steps import Step
     from memfold_projections.changes import Versions
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 ENTITIES_MAX: Final = 20_000
 """Resources, threads and memories each that are kept in memory between batches."""
 

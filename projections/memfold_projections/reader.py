@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from memfold.canonical import encode
 from memfold.definitions import Definition
 from memfold.provenance import Position
 from memfold_projections.bloom import stable_hash
@@ -18,52 +16,23 @@ from memfold_projections.loader import (
     FIND_SEEN,
     FIND_THREADS,
 )
-from memfold_projections.recent import TAIL_MESSAGES, Tail
-from memfold_projections.rows import (
-    MESSAGE_COLUMNS,
-    RESOURCE_COLUMNS,
-    THREAD_COLUMNS,
-    memory_from,
-    message_from,
-    resource_from,
-    thread_from,
-)
-from memfold_projections.views import message_json, resource_view, thread_json
+from memfold_projections.messages import Selection, message_page
+from memfold_projections.recent import TAIL_MESSAGES, Shown, Tail
+from memfold_projections.rows import Row, memory_from, resource_from, thread_from
+from memfold_projections.views import NO_ACTIVITY, Activity, thread_json
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     import duckdb
 
-    from memfold.state import EventKey, Memory, Resource, Thread
+    from memfold.state import EventKey, Memory, Resource
     from memfold_projections.generation import Generation
 
 FETCH_ROWS: Final = 64
 
-_THREAD_KEYS: Final = """
-SELECT key, id FROM thread
-WHERE resource = $resource AND ($thread IS NULL OR id = $thread) AND live
-  AND valid_from <= $as_of AND valid_to > $as_of
-"""
-_MESSAGES: Final = f"""
-SELECT {MESSAGE_COLUMNS} FROM message
-WHERE thread IN (SELECT unnest($keys::INTEGER[])) AND valid_from <= $as_of AND valid_to > $as_of
-"""  # noqa: S608  # constants only
-_OLDEST_FIRST: Final = f"""
-{_MESSAGES} AND (sequence, index) > ($sequence, $index) ORDER BY sequence, index LIMIT $limit
-"""
-_NEWEST_FIRST: Final = f"""
-{_MESSAGES} AND (sequence, index) < ($sequence, $index)
-ORDER BY sequence DESC, index DESC LIMIT $limit
-"""
-_THREADS: Final = f"""
-SELECT {THREAD_COLUMNS} FROM thread WHERE resource = ? AND live
-  AND valid_from <= ? AND valid_to > ? AND key > ? ORDER BY key LIMIT ?
-"""  # noqa: S608  # constants only
-_RESOURCES: Final = f"""
-SELECT {RESOURCE_COLUMNS} FROM resource
-WHERE valid_from <= ? AND valid_to > ? AND began > 0 AND (began, began_index) > (?, ?)
-ORDER BY began, began_index LIMIT ?
+_ACTIVITY: Final = f"""
+SELECT max(created_at_us), max(updated_at_us) FROM message WHERE thread = ? AND valid_to = {OPEN}
 """  # noqa: S608  # constants only
 _OUTCOMES: Final = """
 SELECT sequence, index, kind, reason, detail, of_sequence, of_index FROM outcome
@@ -90,14 +59,6 @@ Outcome = tuple[str, str, str, Position | None]
 """kind, reason, detail, first position of a duplicate."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Encoded messages, oldest first; ``next`` is where to go on in the asked direction."""
-
-    messages: list[bytes]
-    next: Position | None
-
-
 class Reader:
     """One read transaction; ``sequence`` is the checkpoint it sees."""
 
@@ -114,10 +75,15 @@ class Reader:
         found = self._cursor.execute(FIND_DEFINITIONS, [[row[0]]]).fetchone()
         return memory_from(row, None if found is None else Definition(found[1], found[2]))
 
-    def thread(self, resource: str, thread: str) -> Thread | None:
-        """Return one thread, live or not."""
+    def thread(self, resource: str, thread: str) -> Shown:
+        """Return one thread, live or not, with what its messages say of it."""
         row = self._cursor.execute(FIND_THREADS, [[resource], [thread]]).fetchone()
-        return None if row is None else thread_from(row)
+        found, activity = None, NO_ACTIVITY
+        if row is not None:
+            found = thread_from(row)
+            last_us, changed_us = self._cursor.execute(_ACTIVITY, [row[0]]).fetchone() or (None, 0)
+            activity = Activity(last_us, changed_us or 0)
+        return Shown(found, activity, thread_json(resource, thread, found, activity))
 
     def resource(self, name: str) -> Resource | None:
         """Return one resource, live or not."""
@@ -126,86 +92,17 @@ class Reader:
 
     def tail(self, resource: str, thread: str) -> Tail:
         """Return the newest messages of a thread as they are kept in memory."""
-        page = self.messages(resource, thread, limit=TAIL_MESSAGES, bytes_max=1 << 40, newest=True)
+        meant = Selection(resource, (thread,), self.sequence)
+        page = message_page(self, meant, limit=TAIL_MESSAGES, bytes_max=1 << 40, newest=True)
         tail = Tail(complete=page.next is None)
         tail.messages.extend(page.messages)
         return tail
 
-    def messages(
-        self,
-        resource: str,
-        thread: str | None,
-        *,
-        limit: int,
-        bytes_max: int,
-        newest: bool = False,
-        beyond: Position | None = None,
-        as_of: int | None = None,
-    ) -> Page:
-        """Return a page of messages of a thread, or of all threads of a resource.
-
-        Oldest first from behind ``beyond``, or with ``newest`` the newest before it. A page ends at
-        ``limit`` messages or ``bytes_max`` bytes, whichever comes first, and holds at least one
-        message if there is one.
-        """
-        as_of = self.sequence if as_of is None else as_of
-        names = dict(
-            self._cursor.execute(
-                _THREAD_KEYS, {"resource": resource, "thread": thread, "as_of": as_of}
-            ).fetchall()
-        )
-        if not names or limit < 1:
-            return Page([], None)
-        sequence, index = beyond or ((1 << 62, 0) if newest else (-1, 0))
-        self._cursor.execute(
-            _NEWEST_FIRST if newest else _OLDEST_FIRST,
-            {
-                "keys": list(names),
-                "as_of": as_of,
-                "sequence": sequence,
-                "index": index,
-                "limit": limit + 1,
-            },
-        )
-        found: list[bytes] = []
-        size = 0
-        last: Position | None = None
-        more = False
-        while not more and (rows := self._cursor.fetchmany(FETCH_ROWS)):
-            for row in rows:
-                encoded = message_json(names[row[0]], message_from(row))
-                if len(found) == limit or (found and size + len(encoded) > bytes_max):
-                    more = True
-                    break
-                found.append(encoded)
-                size += len(encoded) + 1
-                last = (row[2], row[3])
-        if newest:
-            found.reverse()
-        return Page(found, last if more else None)
-
-    def threads(
-        self, resource: str, *, after: int, limit: int, bytes_max: int
-    ) -> tuple[list[bytes], int | None]:
-        """Return live threads in order of creation, and where to go on."""
-        rows = self._cursor.execute(
-            _THREADS, [resource, self.sequence, self.sequence, after, limit + 1]
-        ).fetchall()
-        shown = [thread_json(resource, row[2], thread_from(row)) for row in rows[:limit]]
-        found = _fitting(shown, bytes_max)
-        return found, rows[len(found) - 1][0] if len(rows) > len(found) else None
-
-    def resources(
-        self, *, after: Position, limit: int, bytes_max: int
-    ) -> tuple[list[bytes], Position | None]:
-        """Return resources in order of first appearance, and where to go on."""
-        rows = self._cursor.execute(
-            _RESOURCES, [self.sequence, self.sequence, *after, limit + 1]
-        ).fetchall()
-        shown = [encode(resource_view(row[0], resource_from(row))) for row in rows[:limit]]
-        found = _fitting(shown, bytes_max)
-        last = rows[len(found) - 1] if len(rows) > len(found) else None
-        return found, None if last is None else (last[2], last[3])
+    def rows(self, statement: str, parameters: dict[str, Any]) -> Iterator[Row]:
+        """Yield the rows of a statement; read them to the end before the next one."""
+        self._cursor.execute(statement, parameters)
+        while rows := self._cursor.fetchmany(FETCH_ROWS):
+            yield from rows
 
     def outcomes(self, sequences: Sequence[int]) -> dict[Position, Outcome]:
         """Return the outcomes of what was not simply applied at these sequences."""
@@ -241,16 +138,6 @@ class Reader:
         names = [column[0] for column in self._cursor.description or ()]
         row = self._cursor.fetchone() or ()
         return dict(zip(names, row, strict=True))
-
-
-def _fitting(items: list[bytes], bytes_max: int) -> list[bytes]:
-    """Return the first items that fit together, at least one."""
-    size = 0
-    for number, item in enumerate(items):
-        size += len(item) + 1
-        if number and size > bytes_max:
-            return items[:number]
-    return items
 
 
 @contextmanager

@@ -11,11 +11,17 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from memfold_projections.views import memory_json, message_json, thread_json
+from memfold_projections.views import (
+    NO_ACTIVITY,
+    Activity,
+    memory_json,
+    message_json,
+    thread_json,
+)
 
 if TYPE_CHECKING:
     from memfold.provenance import Position
-    from memfold.state import MemoryKey, Message, ThreadKey
+    from memfold.state import MemoryKey, Message, Thread, ThreadKey
     from memfold_projections.generation import Folded
 
 TAIL_MESSAGES: Final = 64
@@ -119,6 +125,15 @@ class _News:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A thread with what its messages say of it, and both as they are served."""
+
+    thread: Thread | None
+    activity: Activity
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A snapshot found in memory, in encoded parts."""
 
@@ -136,7 +151,7 @@ class Recent:
         self.sequence = sequence
         self._lock = threading.Lock()
         self._memories: Bounded[MemoryKey, bytes] = Bounded(BYTES_MAX)
-        self._threads: Bounded[ThreadKey, bytes] = Bounded(BYTES_MAX)
+        self._threads: Bounded[ThreadKey, Shown] = Bounded(BYTES_MAX)
         self._tails: Bounded[ThreadKey, Tail] = Bounded(BYTES_MAX)
 
     def snapshot(self, resource: str, thread: str | None, last: int) -> Hit | None:
@@ -157,13 +172,13 @@ class Recent:
             messages = tail.last(last)
             if messages is None:
                 return None
-            return Hit(self.sequence, resource_memory, thread_memory, state, messages)
+            return Hit(self.sequence, resource_memory, thread_memory, state.encoded, messages)
 
     def remember(
         self,
         sequence: int,
         memories: dict[MemoryKey, bytes],
-        threads: dict[ThreadKey, bytes],
+        threads: dict[ThreadKey, Shown],
         tails: dict[ThreadKey, Tail],
     ) -> None:
         """Keep what a reader found in the file at ``sequence``, unless the state has moved on."""
@@ -174,19 +189,22 @@ class Recent:
     def publish(self, folded: Folded) -> None:
         """Take over what a committed batch changed."""
         memories = {key: memory_json(memory) for key, memory in folded.changes.memories.items()}
-        threads: dict[ThreadKey, bytes] = {}
+        threads: dict[ThreadKey, Thread] = {}
         news: dict[ThreadKey, _News] = {}
         for event, step in folded.steps:
             position = (event.sequence, event.index)
             for key, thread in (step.threads or {}).items():
-                threads[key] = thread_json(*key, thread)
+                threads[key] = thread
                 if thread.began == position or not thread.live:
                     news[key] = _News(begun=True)
             for (resource, name, _), message in (step.messages or {}).items():
                 news.setdefault((resource, name), _News()).add(message, position)
         # Encoded before the lock is taken, so that readers wait for pointers only.
         added = {key: each.encode(key[1]) for key, each in news.items()}
+        shown = self._shown(threads, news)
         with self._lock:
+            for key in shown.keys() | news.keys() | threads.keys():
+                self._threads.drop(key)
             tails: dict[ThreadKey, Tail] = {}
             for key, each in news.items():
                 tail = each.extend(self._tails.get(key), added[key])
@@ -196,18 +214,42 @@ class Recent:
                 # A new thread has no memory of its own; knowing that saves a look into the file.
                 if each.begun and key not in memories and self._memories.get(key) is None:
                     self._memories.put(key, b"null", 64)
-            self._put(memories, threads, tails)
+            self._put(memories, shown, tails)
             self.sequence = folded.sequence
+
+    def _shown(
+        self, threads: dict[ThreadKey, Thread], news: dict[ThreadKey, _News]
+    ) -> dict[ThreadKey, Shown]:
+        """Return the changed threads of which everything is known without the file."""
+        keys = threads.keys() | news.keys()
+        with self._lock:
+            known = {key: self._threads.get(key) for key in keys}
+        found: dict[ThreadKey, Shown] = {}
+        for key in keys:
+            old, new = known[key], news.get(key)
+            thread = threads.get(key) or (None if old is None else old.thread)
+            if thread is None or (new is not None and new.stale):
+                continue
+            if new is not None and new.begun:
+                activity = NO_ACTIVITY
+            elif old is not None:
+                activity = old.activity
+            else:
+                continue
+            for message in [] if new is None else new.messages:
+                activity = activity.and_of(message)
+            found[key] = Shown(thread, activity, thread_json(*key, thread, activity))
+        return found
 
     def _put(
         self,
         memories: dict[MemoryKey, bytes],
-        threads: dict[ThreadKey, bytes],
+        threads: dict[ThreadKey, Shown],
         tails: dict[ThreadKey, Tail],
     ) -> None:
         for memory_key, memory in memories.items():
             self._memories.put(memory_key, memory, 256 + len(memory))
         for thread_key, thread in threads.items():
-            self._threads.put(thread_key, thread, 256 + len(thread))
+            self._threads.put(thread_key, thread, 512 + 2 * len(thread.encoded))
         for thread_key, tail in tails.items():
             self._tails.put(thread_key, tail, tail.size())

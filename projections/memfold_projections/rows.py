@@ -8,7 +8,7 @@ from memfold.canonical import encode_text
 from memfold.definitions import Definition
 from memfold.gate import parse
 from memfold.provenance import Provenance
-from memfold.state import Document, Memory, Message, Resource, Thread
+from memfold.state import Document, Memory, Message, Resource, Source, Thread
 
 Row = tuple[Any, ...]
 
@@ -17,7 +17,8 @@ RESOURCE_COLUMNS = (
 )
 THREAD_COLUMNS = (
     "key, resource, id, incarnation, live, explicit, title, metadata, began, began_index, "
-    "created_at_us, updated_at_us, revision, valid_from, valid_to"
+    "created_at_us, updated_at_us, revision, archived_at_us, source_resource, source_thread, "
+    "source_sequence, source_messages, valid_from, valid_to"
 )
 MESSAGE_COLUMNS = (
     "thread, id, sequence, index, role, content, metadata, created_at_us, updated_at_us, "
@@ -53,7 +54,8 @@ def resource_from(row: Row) -> Resource:
 
 
 def thread_row(key: int, resource: str, name: str, thread: Thread) -> Row:
-    """Return a thread's columns up to ``revision``."""
+    """Return a thread's columns up to ``source_messages``."""
+    source = thread.source
     return (
         key,
         resource,
@@ -67,6 +69,12 @@ def thread_row(key: int, resource: str, name: str, thread: Thread) -> Row:
         thread.created_at_us,
         thread.updated_at_us,
         thread.revision,
+        thread.archived_at_us,
+        *(
+            (None, None, None, None)
+            if source is None
+            else (source.resource, source.thread, source.sequence, source.messages)
+        ),
     )
 
 
@@ -82,6 +90,8 @@ def thread_from(row: Row) -> Thread:
         created_at_us=row[10],
         updated_at_us=row[11],
         revision=row[12],
+        archived_at_us=row[13],
+        source=None if row[14] is None else Source(*row[14:18]),
     )
 
 

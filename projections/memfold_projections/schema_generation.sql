@@ -30,8 +30,13 @@ CREATE TABLE thread (            -- key: one incarnation of (resource, id), so a
     began         BIGINT  NOT NULL,
     began_index   INTEGER NOT NULL,
     created_at_us BIGINT  NOT NULL,
-    updated_at_us BIGINT  NOT NULL,
+    updated_at_us BIGINT  NOT NULL,  -- without its messages: they have their own
     revision      BIGINT  NOT NULL,
+    archived_at_us  BIGINT,
+    source_resource TEXT,            -- of a clone: the thread it was made from, as of a sequence
+    source_thread   TEXT,
+    source_sequence BIGINT,
+    source_messages INTEGER,
     valid_from    BIGINT  NOT NULL,
     valid_to      BIGINT  NOT NULL
 );

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from memfold.canonical import encode, from_us
 
@@ -43,10 +44,31 @@ def message_json(thread: str, message: Message) -> bytes:
     )
 
 
-def thread_json(resource: str, name: str, thread: Thread | None) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a thread's messages say of it: the newest ``created_at``, and the last change."""
+
+    last_message_at_us: int | None = None
+    changed_at_us: int = 0
+
+    def and_of(self, message: Message) -> Activity:
+        """Return it with one more message."""
+        newest = self.last_message_at_us
+        created = message.created_at_us
+        return Activity(
+            created if newest is None else max(newest, created),
+            max(self.changed_at_us, message.updated_at_us),
+        )
+
+
+NO_ACTIVITY: Final = Activity()
+
+
+def thread_json(resource: str, name: str, thread: Thread | None, activity: Activity) -> bytes:
     """Return a live thread, or ``null``."""
     if thread is None or not thread.live:
         return b"null"
+    source = thread.source
     return encode(
         {
             "id": name,
@@ -56,9 +78,23 @@ def thread_json(resource: str, name: str, thread: Thread | None) -> bytes:
             "incarnation": thread.incarnation,
             "revision": thread.revision,
             "created_at": from_us(thread.created_at_us),
-            "updated_at": from_us(thread.updated_at_us),
+            "updated_at": from_us(max(thread.updated_at_us, activity.changed_at_us)),
+            "last_message_at": _time(activity.last_message_at_us),
+            "archived_at": _time(thread.archived_at_us),
+            "source": None
+            if source is None
+            else {
+                "resource": source.resource,
+                "thread": source.thread,
+                "sequence": source.sequence,
+                "messages": source.messages,
+            },
         }
     )
+
+
+def _time(time_us: int | None) -> str | None:
+    return None if time_us is None else from_us(time_us)
 
 
 def resource_view(name: str, resource: Resource) -> dict[str, Any]:

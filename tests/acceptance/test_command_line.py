@@ -187,7 +187,7 @@ def test_messages_come_oldest_first_all_or_the_last(data: Path) -> None:
 @pytest.mark.usefixtures("ingested")
 def test_threads_and_parked_are_lists(data: Path) -> None:
     found = memfold("--data", data, "threads", "ada", "--json").json()
-    assert [each["id"] for each in found["threads"]] == ["session_1", "session_2"]
+    assert [each["id"] for each in found["threads"]] == ["session_2", "session_1"]
     assert memfold("--data", data, "parked", "ada", "--json").json()["parked"] == []
 
 

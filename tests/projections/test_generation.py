@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 from typing import Any
@@ -13,15 +14,16 @@ import orjson
 import pytest
 
 from memfold.errors import StorageError
-from memfold.fold import apply, evolve
-from memfold.state import State
-from memfold.wire import Recorded, read_message
+from memfold.state import State, ThreadKey
+from memfold.wire import Recorded
 from memfold_projections import generation as generation_module
 from memfold_projections.content import content_digests
 from memfold_projections.generation import Generation
-from memfold_projections.reader import reading
-from memfold_projections.views import memory_json, message_json, thread_json
+from memfold_projections.messages import Page, Selection, message_page
+from memfold_projections.reader import Reader, reading
+from memfold_projections.views import Activity, memory_json, message_json, thread_json
 from support.log import NAMESPACE, envelope, stored
+from support.naive import pure_fold, pure_fold_and_times
 from support.scenario import make_log
 
 
@@ -41,18 +43,12 @@ def fold_all(path: Path, log: list[Recorded], seed: int, largest: int) -> Genera
     return generation
 
 
-def pure_fold(log: list[Recorded]) -> State:
-    state = State()
-    time_us = 0
-    for message in log:
-        time_us = max(time_us, message.time_ns // 1000)
-        for event in read_message(NAMESPACE, message, time_us=time_us):
-            apply(state, evolve(state, event))
-    return state
-
-
-def shown(state: State) -> dict[str, Any]:
+def shown(state: State, changed: dict[ThreadKey, int]) -> dict[str, Any]:
     """Return what readers of a state would see."""
+    newest: dict[ThreadKey, int] = {}
+    for (resource, thread, _), message in state.messages.items():
+        key = (resource, thread)
+        newest[key] = max(newest.get(key, message.created_at_us), message.created_at_us)
     messages: dict[tuple[str, str], list[bytes]] = {}
     for (resource, thread, _), message in sorted(
         state.messages.items(), key=lambda item: item[1].position
@@ -60,7 +56,14 @@ def shown(state: State) -> dict[str, Any]:
         messages.setdefault((resource, thread), []).append(message_json(thread, message))
     return {
         "memories": {key: memory_json(memory) for key, memory in state.memories.items()},
-        "threads": {key: thread_json(*key, thread) for key, thread in state.threads.items()},
+        "threads": {
+            key: thread_json(
+                *key,
+                replace(thread, updated_at_us=changed.get(key, 0)),
+                Activity(newest.get(key), 0),
+            )
+            for key, thread in state.threads.items()
+        },
         "messages": messages,
     }
 
@@ -70,23 +73,31 @@ def read_back(generation: Generation, state: State) -> dict[str, Any]:
     with reading(generation) as reader:
         messages = {}
         for key in state.threads:
-            page = reader.messages(*key, limit=1000, bytes_max=1 << 30)
+            page = all_messages(reader, *key)
             if page.messages:
                 messages[key] = page.messages
         return {
             "memories": {key: memory_json(reader.memory(*key)) for key in state.memories},
-            "threads": {key: thread_json(*key, reader.thread(*key)) for key in state.threads},
+            "threads": {key: reader.thread(*key).encoded for key in state.threads},
             "messages": messages,
         }
+
+
+def all_messages(
+    reader: Reader, resource: str, thread: str | None, as_of: int | None = None
+) -> Page:
+    at = reader.sequence if as_of is None else as_of
+    meant = Selection(resource, None if thread is None else (thread,), at)
+    return message_page(reader, meant, limit=1000, bytes_max=1 << 30)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_file_holds_what_the_pure_fold_says(tmp_path: Path, seed: int) -> None:
     """Whatever the pieces, reading the file gives the state that folding in memory gives."""
     log = make_log(seed, 400)
-    state = pure_fold(log)
+    state, changed = pure_fold_and_times(log)
     generation = fold_all(tmp_path / "a.duckdb", log, seed, 60)
-    assert read_back(generation, state) == shown(state)
+    assert read_back(generation, state) == shown(state, changed)
     generation.close()
 
 
@@ -134,11 +145,10 @@ def test_messages_as_of_an_earlier_sequence_are_those_of_then(tmp_path: Path) ->
     log = make_log(41, 200)
     generation = fold_all(tmp_path / "a.duckdb", log, 3, 50)
     for upto in range(0, 201, 20):
-        state = pure_fold(log[:upto])
-        expected = shown(state)["messages"]
+        expected = shown(*pure_fold_and_times(log[:upto]))["messages"]
         with reading(generation) as reader:
             for key in pure_fold(log).threads:
-                page = reader.messages(*key, limit=1000, bytes_max=1 << 30, as_of=upto)
+                page = all_messages(reader, *key, as_of=upto)
                 assert page.messages == expected.get(key, []), (upto, key)
     generation.close()
 
@@ -148,14 +158,15 @@ def test_pages_of_messages_fit_together_in_both_directions(tmp_path: Path) -> No
     log = make_log(51, 300)
     generation = fold_all(tmp_path / "a.duckdb", log, 3, 100)
     with reading(generation) as reader:
-        whole = reader.messages("u1", None, limit=1000, bytes_max=1 << 30)
+        whole = all_messages(reader, "u1", None)
+        meant = Selection("u1", None, reader.sequence)
         assert whole.next is None
         assert len(whole.messages) > 5
         for limit, bytes_max in ((1, 1 << 30), (3, 1 << 30), (1000, 700)):
             forwards: list[bytes] = []
             after = None
             while True:
-                page = reader.messages("u1", None, limit=limit, bytes_max=bytes_max, beyond=after)
+                page = message_page(reader, meant, limit=limit, bytes_max=bytes_max, beyond=after)
                 forwards += page.messages
                 after = page.next
                 if after is None:
@@ -163,8 +174,8 @@ def test_pages_of_messages_fit_together_in_both_directions(tmp_path: Path) -> No
             backwards: list[bytes] = []
             before = None
             while True:
-                page = reader.messages(
-                    "u1", None, limit=limit, bytes_max=bytes_max, newest=True, beyond=before
+                page = message_page(
+                    reader, meant, limit=limit, bytes_max=bytes_max, newest=True, beyond=before
                 )
                 backwards = page.messages + backwards
                 before = page.next

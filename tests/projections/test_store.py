@@ -10,9 +10,10 @@ from memfold.errors import StorageError
 from memfold.leaf import leaf_hash
 from memfold_projections.content import content_digests
 from memfold_projections.generation import Generation
+from memfold_projections.messages import Selection, message_page
 from memfold_projections.reader import reading
 from memfold_projections.store import Store
-from memfold_projections.views import memory_json, thread_json
+from memfold_projections.views import memory_json
 from support.log import NAMESPACE
 from support.scenario import make_log
 
@@ -143,8 +144,9 @@ def compare(store: Store, resource: str, thread: str) -> int:
     with reading(store.generation) as reader:
         resource_memory = memory_json(reader.memory(resource, None))
         thread_memory = memory_json(reader.memory(resource, thread))
-        state = thread_json(resource, thread, reader.thread(resource, thread))
-        page = reader.messages(resource, thread, limit=5, bytes_max=1 << 30, newest=True)
+        state = reader.thread(resource, thread)
+        meant = Selection(resource, (thread,), reader.sequence)
+        page = message_page(reader, meant, limit=5, bytes_max=1 << 30, newest=True)
         hit = store.recent.snapshot(resource, thread, 5)
         if hit is None:
             store.recent.remember(
@@ -157,7 +159,7 @@ def compare(store: Store, resource: str, thread: str) -> int:
     assert hit.sequence == store.sequence
     assert hit.resource_memory == resource_memory
     assert hit.thread_memory == thread_memory
-    assert hit.thread == state
+    assert hit.thread == state.encoded
     assert hit.messages == page.messages
     return 1
 

@@ -123,6 +123,24 @@ CASES: dict[str, list[Published]] = {
         ("ThreadUpdated", "t1", {"title": "Solved", "metadata": {"open": False}}),
     ],
     "ThreadDeleted": [CREATE, APPEND, ("ThreadDeleted", "t1", {})],
+    "ThreadArchived": [CREATE, ("ThreadArchived", "t1", {})],
+    "ThreadUnarchived": [
+        CREATE,
+        ("ThreadArchived", "t1", {}),
+        ("ThreadUnarchived", "t1", {}),
+    ],
+    "ThreadCloned": [
+        APPEND,
+        (
+            "ThreadCloned",
+            "t1",
+            {
+                "source": {"resource": "user_123", "thread": "t0", "sequence": 7},
+                "cut": {"last": 1, "upto": "m17", "since": "2026-11-21T10:00:00Z"},
+                "messages": {"m17": "m17"},
+            },
+        ),
+    ],
     "ResourceUpdated": [("ResourceUpdated", None, {"metadata": {"plan": "pro", "gone": None}})],
 }
 

@@ -26,6 +26,9 @@ FACETS: dict[str, Facet] = {
     "ThreadCreated": "thread",
     "ThreadUpdated": "thread",
     "ThreadDeleted": "thread",
+    "ThreadArchived": "thread",
+    "ThreadUnarchived": "thread",
+    "ThreadCloned": "thread",
     "ResourceUpdated": "resource",
 }
 

@@ -41,6 +41,7 @@ def _message(chance: random.Random) -> tuple[str, bytes]:
         + ["WorkingMemoryUpdated"] * 6
         + ["MessageUpdated", "MessageDeleted", "ThreadCreated", "ThreadUpdated", "ThreadDeleted"]
         + ["ResourceUpdated", "WorkingMemoryDefined"]
+        + ["ThreadArchived", "ThreadUnarchived", "ThreadCloned"]
     )
     facet = FACETS[type_]
     scoped = facet in {"messages", "thread"} or (facet == "memory" and chance.random() < 0.4)
@@ -73,6 +74,12 @@ def _data(chance: random.Random, type_: str, *, scoped: bool) -> dict[str, Any]:
         "ThreadCreated": {"title": text, "metadata": metadata},
         "ThreadUpdated": {"title": text, "metadata": metadata},
         "ThreadDeleted": {},
+        "ThreadArchived": {},
+        "ThreadUnarchived": {},
+        "ThreadCloned": {
+            "source": {"resource": "u1", "thread": "t1", "sequence": chance.randrange(2)},
+            "messages": {id_: id_},
+        },
         "ResourceUpdated": {"metadata": metadata},
         "WorkingMemoryDefined": {
             "scope": "thread" if scoped else "resource",

@@ -15,6 +15,8 @@ from memfold_consumers.cli.showing import Answer, flat, print_change, print_memo
 
 ACTOR: Final = "memfold-cli"
 PAGE: Final = 1000
+_AS_OF: Final = frozenset({"messages", "threads"})
+"""Lists whose later pages are asked for as of the first one."""
 _CHANGE_FIELDS: Final = (
     "sequence",
     "index",
@@ -91,7 +93,7 @@ async def messages(options: Options, resource: str, thread: str | None, last: in
 
 
 async def threads(options: Options, resource: str) -> int:
-    """Print the threads of a resource, in order of creation."""
+    """Print the threads of a resource, the newest first."""
     _check(resource, None)
     async with engine(options, actor=ACTOR) as access:
         found, sequence = await _all(access, "threads", resource, {})
@@ -191,7 +193,7 @@ async def _pages(
         answer = await access.ask(operation, resource, asked, min_sequence=minimum)
         if sequence is None:
             sequence = int(answer["sequence"])
-            if operation == "messages":
+            if operation in _AS_OF:
                 asked["as_of"] = sequence
         yield answer[key], sequence
         if answer["next"] is None:

@@ -1,0 +1,267 @@
+"""Lists that are read in parts: all of them at once, or page by page, as of one sequence.
+
+Every list is read as of the sequence of its first answer, so what is written meanwhile neither
+hides an entry nor shows one twice. A page's ``next`` carries that sequence along.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, cast
+
+import orjson
+
+from memfold.canonical import encode, from_us, to_us
+from memfold.errors import InvalidEvent, InvalidRequest
+from memfold.gate import check
+from memfold.reads import Read
+from memfold.requests import PAGE_MAX, Queries
+
+T = TypeVar("T", bound=Read)
+
+PAGE_DEFAULT: Final = 100
+SKIP_MAX: Final = 1 << 53
+"""Entries before a page, at most."""
+
+ThreadOrder = Literal["created_at", "updated_at", "last_message_at"]
+ResourceOrder = Literal["created_at", "updated_at"]
+
+
+class ThreadFilter(TypedDict, total=False):
+    """Which threads a list holds, and in which order.
+
+    ``metadata``: entries that must be there, each with exactly this JSON value. ``archived``: True
+    for the archived ones alone, False for the others alone. ``order`` with ``descending`` (True if
+    not given). ``as_of``: the state at an earlier sequence. ``fresh``: False to take any engine's
+    answer, however old.
+    """
+
+    metadata: Mapping[str, Any] | None
+    archived: bool | None
+    order: ThreadOrder
+    descending: bool
+    as_of: int | None
+    fresh: bool
+
+
+class ResourceFilter(TypedDict, total=False):
+    """Which resources a list holds, and in which order; ``descending`` is False if not given."""
+
+    metadata: Mapping[str, Any] | None
+    order: ResourceOrder
+    descending: bool
+    as_of: int | None
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list as of ``sequence``; ``next`` asks for the one behind it, if there is one.
+
+    ``total`` is the number of all entries, None if that was not asked.
+    """
+
+    items: tuple[T, ...]
+    next: str | None
+    sequence: int
+    total: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {
+            "items": [item.to_json() for item in self.items],
+            "next": self.next,
+            "sequence": self.sequence,
+            "total": self.total,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a list a page is: behind another one's ``next``, or the n-th, from 0."""
+
+    limit: int = PAGE_DEFAULT
+    after: str | None = None
+    page: int | None = None
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """One list: the operation that answers it, about whom, and what it asks for.
+
+    With ``way`` "before" it is read from its end, and still returned oldest first.
+    """
+
+    operation: str
+    resource: str | None
+    decode: Callable[[Mapping[str, Any]], T]
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    way: Literal["after", "before"] = "after"
+    as_of: int | None = None
+    fresh: bool = True
+
+    def mark(self) -> int:
+        """Return what tells this list from others, to keep a ``next`` to the list it is of."""
+        return zlib.crc32(encode([self.operation, self.resource, self.arguments, self.way]))
+
+
+def listing(
+    operation: str,
+    resource: str | None,
+    decode: Callable[[Mapping[str, Any]], T],
+    filters: Mapping[str, Any],
+    known: type,
+) -> Listing[T]:
+    """Return the list that keyword arguments ask for.
+
+    Raises:
+        InvalidRequest: metadata that is no JSON object.
+        TypeError: an argument that this list does not take.
+    """
+    unknown = sorted(filters.keys() - known.__annotations__.keys())
+    if unknown:
+        problem = f"unexpected keyword argument {unknown[0]!r}"
+        raise TypeError(problem)
+    given = {key: value for key, value in filters.items() if value is not None}
+    fresh, as_of = given.pop("fresh", True), given.pop("as_of", None)
+    if "metadata" in given:
+        given["metadata"] = checked_metadata(given["metadata"])
+    return Listing(operation, resource, decode, given, as_of=as_of, fresh=fresh)
+
+
+def checked_metadata(metadata: object) -> dict[str, Any]:
+    """Return a filter on metadata.
+
+    Raises:
+        InvalidRequest: it is no JSON object.
+    """
+    if not isinstance(metadata, Mapping):
+        problem = "metadata= takes the entries that must be there, as in {'category': 'billing'}"
+        raise InvalidRequest(problem)
+    found = dict(cast("Mapping[str, Any]", metadata))
+    try:
+        check(found)
+    except InvalidEvent as error:
+        problem = f"metadata= is no JSON: {error.message}"
+        raise InvalidRequest(problem) from None
+    return found
+
+
+def checked_time(name: str, moment: object) -> str:
+    """Return a bound of time as the wire has it.
+
+    Raises:
+        InvalidRequest: it is no time with an offset.
+    """
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        problem = f"{name}= takes a datetime with a time zone"
+        raise InvalidRequest(problem)
+    return from_us(to_us(moment))
+
+
+async def read_all(
+    queries: Queries, asked: Listing[T], *, limit: int | None = None, place: object = None
+) -> list[T]:
+    """Return all entries of a list, or the first ``limit`` ones, from behind a place."""
+    if limit is not None and limit < 0:
+        problem = "limit= is not negative"
+        raise InvalidRequest(problem)
+    start = _Start(asked.as_of, place)
+    found, _ = await _collect(queries, asked, start, limit)
+    return found
+
+
+async def read_page(queries: Queries, asked: Listing[T], part: Part) -> Page[T]:
+    """Return one page of a list.
+
+    Raises:
+        InvalidRequest: a negative number, ``after`` together with ``page``, or an ``after`` that is
+            not the ``next`` of a page of this very list.
+    """
+    if part.limit < 0 or (part.page or 0) < 0:
+        problem = "limit= and page= are not negative"
+        raise InvalidRequest(problem)
+    if part.after is not None and part.page is not None:
+        problem = "after= and page= exclude each other"
+        raise InvalidRequest(problem)
+    skip = (part.page or 0) * part.limit
+    if skip > SKIP_MAX:
+        problem = f"page {part.page} is beyond the end of every list"
+        raise InvalidRequest(problem)
+    if part.after is None:
+        start = _Start(asked.as_of, None, skip, part.total)
+    else:
+        start = _Start(*_decode(part.after, asked), total=part.total)
+    found, end = await _collect(queries, asked, start, part.limit)
+    following = None if end.place is None else _encode(end.sequence, end.place, asked)
+    return Page(tuple(found), following, end.sequence, end.total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    as_of: int | None
+    place: object
+    skip: int = 0
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    sequence: int
+    place: object
+    total: int | None
+
+
+async def _collect(
+    queries: Queries, asked: Listing[T], start: _Start, limit: int | None
+) -> tuple[list[T], _End]:
+    found: list[T] = []
+    arguments = dict(asked.arguments)
+    as_of, place, skip, total = start.as_of, start.place, start.skip, None
+    first = True
+    while first or (place is not None and (limit is None or len(found) < limit)):
+        missing = PAGE_MAX if limit is None else min(limit - len(found), PAGE_MAX)
+        if place is not None:
+            arguments[asked.way] = place
+        if as_of is not None:
+            arguments["as_of"] = as_of
+        arguments |= {"limit": max(missing, 1), "skip": skip, "total": start.total and first}
+        # Another engine must first have come to where the first page was read.
+        answer = await queries.ask(
+            asked.operation, asked.resource, arguments, fresh=asked.fresh, min_sequence=as_of or 0
+        )
+        as_of = answer["sequence"] if as_of is None else as_of
+        total = answer.get("total") if first else total
+        first, skip = False, 0
+        if missing:
+            # None is asked for as one: even that tells the sequence and the total.
+            page = [asked.decode(item) for item in answer[asked.operation]]
+            # Backwards, each answer is older than the one before, and oldest first in itself.
+            found = page + found if asked.way == "before" else found + page
+            place = answer["next"]
+        else:
+            break
+    return found, _End(as_of or 0, place, total)
+
+
+def _encode(sequence: int, place: object, asked: Listing[Any]) -> str:
+    raw = orjson.dumps([sequence, place, asked.mark()])
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode(text: str, asked: Listing[Any]) -> tuple[int, object]:
+    sequence, place, mark = 0, None, None
+    with suppress(binascii.Error, ValueError, TypeError):
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        sequence, place, mark = orjson.loads(raw)
+    if mark != asked.mark():
+        problem = "after= takes the next of a page of the same list, asked with the same filters"
+        raise InvalidRequest(problem)
+    return sequence, place
