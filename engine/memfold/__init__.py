@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from memfold.memory import connect as connect
     from memfold.messages import Message as Message
     from memfold.reads import Change as Change
+    from memfold.reads import DefinitionState as DefinitionState
+    from memfold.reads import MemoryRead as MemoryRead
     from memfold.reads import MessageView as MessageView
     from memfold.reads import ResourceState as ResourceState
     from memfold.reads import Snapshot as Snapshot
@@ -76,6 +78,8 @@ _MODULES: Final = {
     "messages": ("Message",),
     "reads": (
         "Change",
+        "DefinitionState",
+        "MemoryRead",
         "MessageView",
         "ResourceState",
         "Snapshot",

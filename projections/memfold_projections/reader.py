@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memfold.canonical import encode
 from memfold.definitions import Definition
 from memfold.provenance import Position
+from memfold.state import Memory, definition_in_force, definition_places
 from memfold_projections.bloom import stable_hash
 from memfold_projections.database import OPEN
 from memfold_projections.loader import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from memfold.state import EventKey, Memory, Resource, Thread
+    from memfold.state import EventKey, MemoryKey, Resource, Thread, Whose
     from memfold_projections.generation import Generation
 
 FETCH_ROWS: Final = 64
@@ -56,6 +57,12 @@ _NEWEST_FIRST: Final = f"""
 {_MESSAGES} AND (sequence, index) < ($sequence, $index)
 ORDER BY sequence DESC, index DESC LIMIT $limit
 """
+_DEFINITIONS: Final = f"""
+SELECT resource, thread, kind, body FROM definition JOIN working_memory
+    ON definition.memory = working_memory.key
+WHERE valid_to = {OPEN} AND (resource, thread) IN
+    (SELECT unnest($1::TEXT[]) AS resource, unnest($2::TEXT[]) AS thread)
+"""  # noqa: S608  # constants only
 _THREADS: Final = f"""
 SELECT {THREAD_COLUMNS} FROM thread WHERE resource = ? AND live
   AND valid_from <= ? AND valid_to > ? AND key > ? ORDER BY key LIMIT ?
@@ -113,6 +120,22 @@ class Reader:
             return None
         found = self._cursor.execute(FIND_DEFINITIONS, [[row[0]]]).fetchone()
         return memory_from(row, None if found is None else Definition(found[1], found[2]))
+
+    def definition(
+        self, resource: str | None, thread: str | None
+    ) -> tuple[Definition, Whose] | None:
+        """Return the definition in force for one working memory, and whose it is."""
+        key = (resource, thread)
+        places = definition_places(key)
+        rows = self._cursor.execute(
+            _DEFINITIONS,
+            [[place[0] or "" for place in places], [place[1] or "" for place in places]],
+        ).fetchall()
+        found: dict[MemoryKey, Memory] = {
+            (row[0] or None, row[1] or None): Memory(definition=Definition(row[2], row[3]))
+            for row in rows
+        }
+        return definition_in_force(found, key)
 
     def thread(self, resource: str, thread: str) -> Thread | None:
         """Return one thread, live or not."""
