@@ -24,7 +24,7 @@ from memfold_consumers.requests import read_request
 from memfold_consumers.snapshots import load_snapshot, snapshot_json
 from memfold_projections.history import changes
 from memfold_projections.reader import Reader, reading
-from memfold_projections.views import memory_json, resource_view
+from memfold_projections.views import definition_json, memory_json, resource_view
 
 if TYPE_CHECKING:
     from memfold.state import Memory, Resource, Thread
@@ -89,12 +89,18 @@ class Queries:
     async def working_memory(
         self, resource: str | None, request: requests.WorkingMemoryRequest
     ) -> bytes:
-        """Return one working memory, and the revision of its subject even if there is none."""
-        name = _require(resource)
+        """Return one working memory with the definition in force, and its subject's revision.
+
+        Without a resource there is the namespace's default definition alone.
+        """
+        if request.thread is not None:
+            _require(resource)
 
         def read(reader: Reader) -> bytes:
-            memory = reader.memory(name, request.thread)
-            return _document(reader, "working_memory", memory, memory_json(memory))
+            memory = reader.memory(resource, request.thread)
+            in_force = reader.definition(resource, request.thread)
+            answer = _document(reader, "working_memory", memory, memory_json(memory))
+            return b'%b,"definition":%b}' % (answer[:-1], definition_json(in_force, memory))
 
         return await self._read(read)
 

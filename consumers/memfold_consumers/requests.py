@@ -46,7 +46,7 @@ class SnapshotRequest(Request):
 
 
 class WorkingMemoryRequest(Request):
-    """``working_memory``: the resource's, or one thread's."""
+    """``working_memory``: the resource's, or one thread's, with the definition in force."""
 
     thread: Id | None = None
 

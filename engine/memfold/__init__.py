@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from memfold.messages import Message as Message
     from memfold.pages import Include as Include
     from memfold.reads import Change as Change
+    from memfold.reads import DefinitionState as DefinitionState
+    from memfold.reads import MemoryRead as MemoryRead
     from memfold.reads import MessageView as MessageView
     from memfold.reads import ResourceState as ResourceState
     from memfold.reads import Snapshot as Snapshot
@@ -84,6 +86,8 @@ _MODULES: Final = {
     "pages": ("Include",),
     "reads": (
         "Change",
+        "DefinitionState",
+        "MemoryRead",
         "MessageView",
         "ResourceState",
         "Snapshot",

@@ -87,7 +87,10 @@ class Client:
         """Publish prepared events of one address as one message."""
         landed = await self._publisher.publish(events, expected=expected)
         address = events[0].address
-        self.queries.sightings.note(address.resource, landed.sequence)
+        if address.resource is None:
+            self.queries.sightings.note_for_all(landed.sequence)
+        else:
+            self.queries.sightings.note(address.resource, landed.sequence)
         return Receipt(
             sequence=landed.sequence,
             index=landed.index,

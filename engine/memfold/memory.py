@@ -100,7 +100,7 @@ class Memory:
 
     @property
     def defaults(self) -> WorkingMemory:
-        """The namespace's default definition: only ``define()`` has an effect here."""
+        """The namespace's default definition: only ``define()`` and ``definition()`` are of use."""
         return WorkingMemory(self._client, None, None)
 
     def resource(self, id: str) -> Resource:

@@ -65,6 +65,35 @@ class ThreadLink(Read):
 
 
 @dataclass(frozen=True, slots=True)
+class DefinitionState(Read):
+    """The definition in force: ``kind`` says which of ``template`` and ``json_schema`` is there.
+
+    ``scope`` is whose it is: "thread", "resource" or "namespace". ``conforms`` says whether the
+    working memory it was read for keeps to it; one without a document does.
+    """
+
+    kind: str
+    template: str | None
+    json_schema: dict[str, Any] | None
+    scope: str
+    conforms: bool
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRead(Read):
+    """A working memory and its definition in force, both at one ``sequence``.
+
+    ``revision`` is what ``expected=`` takes, also where there is no document.
+    """
+
+    state: WorkingMemoryState | None
+    definition: DefinitionState | None
+    revision: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class ThreadState(Read):
     """A live thread. ``incarnation`` counts its lives.
 
@@ -152,6 +181,20 @@ class Snapshot(Read):
 def memory_state(raw: Mapping[str, Any] | None, sequence: int) -> WorkingMemoryState | None:
     """Return a working memory as read at a sequence."""
     return None if raw is None else WorkingMemoryState.from_json(raw, sequence=sequence)
+
+
+def memory_read(answer: Mapping[str, Any]) -> MemoryRead:
+    """Return an answer about a working memory as one value."""
+    sequence: int = answer["sequence"]
+    definition = answer["definition"]
+    return MemoryRead(
+        state=memory_state(answer["working_memory"], sequence),
+        definition=None
+        if definition is None
+        else DefinitionState.from_json(definition, sequence=sequence),
+        revision=answer["revision"],
+        sequence=sequence,
+    )
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # any field

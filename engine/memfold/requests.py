@@ -63,6 +63,11 @@ class Sightings:
             _, dropped = self._known.popitem(last=False)
             self._floor = max(self._floor, dropped)
 
+    def note_for_all(self, sequence: int) -> None:
+        """Remember a sequence that counts for every resource: what is set for the namespace."""
+        self._highest = max(self._highest, sequence)
+        self._floor = max(self._floor, sequence)
+
     def highest(self, resource: str | None) -> int:
         """Return the sequence that an answer about a resource must contain; None means any."""
         if resource is None:

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from memfold import documents
 from memfold.canonical import encode, same, to_us
-from memfold.definitions import Definition, make_definition
+from memfold.definitions import make_definition
 from memfold.errors import Rejected
 from memfold.events import (
     Data,
@@ -33,7 +33,16 @@ from memfold.events import (
     WorkingMemoryDefined,
 )
 from memfold.limits import KEYFRAME_BYTES_PER_STEP, KEYFRAME_STEPS_MIN, METADATA_BYTES_MAX
-from memfold.state import Memory, MemoryKey, Message, Resource, Source, State, Thread, ThreadKey
+from memfold.state import (
+    Memory,
+    Message,
+    Resource,
+    Source,
+    State,
+    Thread,
+    ThreadKey,
+    definition_in_force,
+)
 from memfold.steps import APPLIED, UNCHANGED, Keyframe, Step
 from memfold.wire import Event
 
@@ -71,9 +80,10 @@ def _memory_updated(state: State, event: Event, data: Data) -> Step:
     assert isinstance(data, MemoryMerged | MemoryReplaced | MemoryAppended | MemoryEdited)
     key = (event.address.resource, event.address.thread)
     memory = state.memories.get(key) or Memory()
+    in_force = definition_in_force(state.memories, key)
     updated = documents.update(
         memory.document,
-        _definition(state, key),
+        None if in_force is None else in_force[0],
         data,
         (event.sequence, event.index),
         event.time_us,
@@ -92,16 +102,6 @@ def _memory_updated(state: State, event: Event, data: Data) -> Step:
         if begun:
             step.threads = {thread_key: thread}
     return step
-
-
-def _definition(state: State, key: MemoryKey) -> Definition | None:
-    """Return the definition in force: the thread's, else the resource's, else the namespace's."""
-    resource, _ = key
-    for place in (key, (resource, None), (None, None)):
-        memory = state.memories.get(place)
-        if memory is not None and memory.definition is not None:
-            return memory.definition
-    return None
 
 
 def _memory_defined(state: State, event: Event, data: Data) -> Step:

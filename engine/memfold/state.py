@@ -6,8 +6,9 @@ a batch of events can touch before folding it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from memfold.definitions import Content, Definition, Format
 from memfold.provenance import Position, Provenance
@@ -18,6 +19,8 @@ ThreadKey = tuple[str, str]
 MessageKey = tuple[str, str, str]
 EventKey = tuple[str, str]
 """(source, event id)."""
+Whose = Literal["thread", "resource", "namespace"]
+"""Where a definition in force was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,24 @@ class Memory:
     revision: int = 0
     document: Document | None = None
     definition: Definition | None = None
+
+
+def definition_places(key: MemoryKey) -> tuple[MemoryKey, ...]:
+    """Return the memories on which a memory's definition may be set, the one that wins first."""
+    return key, (key[0], None), (None, None)
+
+
+def definition_in_force(
+    memories: Mapping[MemoryKey, Memory], key: MemoryKey
+) -> tuple[Definition, Whose] | None:
+    """Return the definition in force: the thread's, else the resource's, else the namespace's."""
+    for place in definition_places(key):
+        memory = memories.get(place)
+        if memory is not None and memory.definition is not None:
+            if place[1] is not None:
+                return memory.definition, "thread"
+            return memory.definition, "namespace" if place[0] is None else "resource"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from memfold.because import Because
 from memfold.client import Client, Intent
-from memfold.reads import WorkingMemoryState, memory_state
+from memfold.reads import DefinitionState, MemoryRead, WorkingMemoryState, memory_read
 from memfold.receipts import Receipt
 
 
@@ -34,11 +34,21 @@ class WorkingMemory:
 
     async def get(self, *, fresh: bool = True) -> WorkingMemoryState | None:
         """Return the working memory; None if there is none."""
-        arguments = {"thread": self._address.thread}
+        return (await self.read(fresh=fresh)).state
+
+    async def definition(self, *, fresh: bool = True) -> DefinitionState | None:
+        """Return the definition in force: the thread's, else the resource's, else the default."""
+        return (await self.read(fresh=fresh)).definition
+
+    async def read(self, *, fresh: bool = True) -> MemoryRead:
+        """Return the working memory and the definition in force, both at one sequence."""
         answer = await self._client.queries.ask(
-            "working_memory", self._address.resource, arguments, fresh=fresh
+            "working_memory",
+            self._address.resource,
+            {"thread": self._address.thread},
+            fresh=fresh,
         )
-        return memory_state(answer["working_memory"], answer["sequence"])
+        return memory_read(answer)
 
     async def merge(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memfold.definitions import Definition
 from memfold.provenance import Position
+from memfold.state import Memory, definition_in_force, definition_places
 from memfold_projections.bloom import stable_hash
 from memfold_projections.database import OPEN
 from memfold_projections.loader import (
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from memfold.state import EventKey, Memory, Resource
+    from memfold.state import EventKey, MemoryKey, Resource, Whose
     from memfold_projections.generation import Generation
 
 FETCH_ROWS: Final = 64
 
 _ACTIVITY: Final = f"""
 SELECT max(created_at_us), max(updated_at_us) FROM message WHERE thread = ? AND valid_to = {OPEN}
+"""  # noqa: S608  # constants only
+_DEFINITIONS: Final = f"""
+SELECT resource, thread, kind, body FROM definition JOIN working_memory
+    ON definition.memory = working_memory.key
+WHERE valid_to = {OPEN} AND (resource, thread) IN
+    (SELECT unnest($1::TEXT[]) AS resource, unnest($2::TEXT[]) AS thread)
 """  # noqa: S608  # constants only
 _OUTCOMES: Final = """
 SELECT sequence, index, kind, reason, detail, of_sequence, of_index FROM outcome
@@ -74,6 +81,22 @@ class Reader:
             return None
         found = self._cursor.execute(FIND_DEFINITIONS, [[row[0]]]).fetchone()
         return memory_from(row, None if found is None else Definition(found[1], found[2]))
+
+    def definition(
+        self, resource: str | None, thread: str | None
+    ) -> tuple[Definition, Whose] | None:
+        """Return the definition in force for one working memory, and whose it is."""
+        key = (resource, thread)
+        places = definition_places(key)
+        rows = self._cursor.execute(
+            _DEFINITIONS,
+            [[place[0] or "" for place in places], [place[1] or "" for place in places]],
+        ).fetchall()
+        found: dict[MemoryKey, Memory] = {
+            (row[0] or None, row[1] or None): Memory(definition=Definition(row[2], row[3]))
+            for row in rows
+        }
+        return definition_in_force(found, key)
 
     def thread(self, resource: str, thread: str) -> Shown:
         """Return one thread, live or not, with what its messages say of it."""

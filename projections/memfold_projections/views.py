@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from memfold.canonical import encode, from_us
+from memfold.definitions import conforms
 
 if TYPE_CHECKING:
-    from memfold.state import Memory, Message, Resource, Thread
+    from memfold.definitions import Definition
+    from memfold.state import Memory, Message, Resource, Thread, Whose
 
 
 def memory_json(memory: Memory | None) -> bytes:
@@ -22,6 +26,24 @@ def memory_json(memory: Memory | None) -> bytes:
             "format": document.format,
             "revision": memory.revision,
             "changed_at": from_us(document.changed_at_us),
+        }
+    )
+
+
+def definition_json(in_force: tuple[Definition, Whose] | None, memory: Memory | None) -> bytes:
+    """Return the definition in force for a working memory, or ``null``."""
+    if in_force is None:
+        return b"null"
+    definition, scope = in_force
+    document = None if memory is None else memory.document
+    is_schema = definition.kind == "schema"
+    return encode(
+        {
+            "kind": definition.kind,
+            "template": None if is_schema else definition.body,
+            "json_schema": orjson.loads(definition.body) if is_schema else None,
+            "scope": scope,
+            "conforms": document is None or conforms(definition, document.content),
         }
     )
 

@@ -158,6 +158,14 @@ def test_a_bounded_memory_of_sequences_never_goes_back(notes: list[tuple[int, in
         assert sightings.highest(None) == max(truth.values())
 
 
+def test_what_is_set_for_the_namespace_counts_for_every_resource() -> None:
+    """A default definition that this client has set is in force for a resource it never met."""
+    sightings = Sightings()
+    sightings.note("alice", 9)
+    sightings.note_for_all(5)
+    assert [sightings.highest(name) for name in ("alice", "bob", None)] == [9, 5, 9]
+
+
 def error_types() -> list[type[MemfoldError]]:
     """Return the errors of the package itself, not those that other packages derive."""
     return [cls for cls in error_classes().values() if cls.__module__.startswith("memfold.")]

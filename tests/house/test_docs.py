@@ -123,7 +123,9 @@ def test_every_field_of_what_is_read_is_in_the_reference() -> None:
     page = read(REFERENCE / "python.md")
     values = (
         memfold.Change,
+        memfold.DefinitionState,
         memfold.EventOutcome,
+        memfold.MemoryRead,
         memfold.MessageView,
         memfold.Receipt,
         memfold.ResourceState,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ from memfold.streams import ensure_streams
 from memfold.wire import Recorded
 from memfold_consumers.intake import Intake
 from support.broker import Broker, bare_client, running_broker, stored
+from support.engine import running_engine
 from support.proxy import Cut, running_proxy
-
-engine = pytest.importorskip("memfold_consumers.engine")
 
 pytestmark = pytest.mark.integration
 
@@ -33,23 +30,6 @@ authorization { users: [
 ] }
 """
 AS_BOT: dict[str, Any] = {"user": "bot", "password": "b", "inbox_prefix": "_INBOX_bot"}
-
-
-@asynccontextmanager
-async def running_engine(url: str, data: Path) -> AsyncGenerator[None]:
-    stop, ready = asyncio.Event(), asyncio.Event()
-    running = asyncio.ensure_future(
-        engine.run_engine(url=url, data=data, namespace="memfold", stop=stop, on_ready=ready.set)
-    )
-    started = asyncio.ensure_future(ready.wait())
-    try:
-        await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
-        assert started.done(), running.result()
-        yield
-    finally:
-        stop.set()
-        started.cancel()
-        await running
 
 
 @pytest.fixture

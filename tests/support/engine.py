@@ -14,11 +14,11 @@ from support.broker import running_broker
 
 
 @asynccontextmanager
-async def running_engine(url: str, data: Path) -> AsyncGenerator[None]:
-    """Run an engine for the length of a block."""
+async def running_engine(url: str, data: Path, namespace: str = "memfold") -> AsyncGenerator[None]:
+    """Run an engine for the length of a block; it answers from the block's first line on."""
     stop, ready = asyncio.Event(), asyncio.Event()
     running = asyncio.ensure_future(
-        run_engine(url=url, data=data, namespace="memfold", stop=stop, on_ready=ready.set)
+        run_engine(url=url, data=data, namespace=namespace, stop=stop, on_ready=ready.set)
     )
     started = asyncio.ensure_future(ready.wait())
     try:
