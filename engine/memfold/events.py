@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     WithJsonSchema,
     model_validator,
 )
@@ -65,7 +65,7 @@ def _time(value: object) -> datetime:
 
 
 Time = Annotated[
-    datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})
+    datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 """RFC 3339 text with an offset, or an aware datetime, within the years 1 to 9999 of UTC."""
 
