@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard, cast
 
@@ -63,8 +63,7 @@ def grounds(
     """
     if because is None:
         return NO_GROUNDS
-    alone = isinstance(because, Receipt | Message | MessageView | Mapping) or _is_pair(because)
-    reasons = [because] if alone else cast("Sequence[Reason]", because)
+    reasons = [because] if _is_alone(because) else cast("Sequence[Reason]", because)
     causation: str | None = None
     evidence: dict[tuple[str, str], None] = {}
     for reason in reasons:
@@ -100,6 +99,13 @@ def _message(reason: object) -> tuple[str | None, str]:
             return thread, message
     problem = "because= takes receipts and messages: a Message, {thread, id} or (thread, id)"
     raise InvalidRequest(problem)
+
+
+def _is_alone(because: object) -> bool:
+    """Tell one reason, or what is none at all, from several."""
+    if isinstance(because, Receipt | Message | MessageView | Mapping | str):
+        return True
+    return _is_pair(because) or not isinstance(because, Iterable)
 
 
 def _is_pair(value: object) -> TypeGuard[tuple[str, str]]:

@@ -46,7 +46,7 @@ class TooLarge(InvalidEvent):
 
 
 class InvalidRequest(MemfoldError):
-    """A query's arguments do not fit."""
+    """The arguments of a call or query do not fit; nothing was sent."""
 
     code = "invalid_request"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from memfold.arguments import json_object, several
 from memfold.building import new_id
 from memfold.canonical import from_us, to_us
 from memfold.events import Content, Metadata, Role
@@ -37,14 +38,18 @@ MessageLike = Message | Mapping[str, Any]
 
 
 def message_list(given: MessageLike | Sequence[MessageLike]) -> list[dict[str, Any]]:
-    """Return what was given as event data, with fresh ids where none are given."""
-    items = [given] if isinstance(given, Message | Mapping) else list(given)
+    """Return what was given as event data, with fresh ids where none are given.
+
+    Raises:
+        InvalidRequest: something else than messages, or none at all.
+    """
+    items = [given] if isinstance(given, Message | Mapping) else several(given, "a message")
     return [_raw(item) for item in items]
 
 
 def _raw(given: MessageLike) -> dict[str, Any]:
     if isinstance(given, Message):
         return given.to_json()
-    raw = dict(given)
+    raw = json_object(given, "a message")
     raw.setdefault("id", new_id())
     return raw

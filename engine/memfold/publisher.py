@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from memfold.arguments import revision
 from memfold.building import Prepared
 from memfold.delivery import Delivery
 from memfold.errors import BrokerUnavailable, InvalidEvent, TooLarge
@@ -71,10 +72,11 @@ class Publisher:
         is cancelled while it waits leaves what was sent in the log.
 
         Raises:
-            InvalidEvent, TooLarge: nothing was sent.
+            InvalidRequest, InvalidEvent, TooLarge: nothing was sent.
             RevisionConflict, PublishDenied, StreamMissing, StreamFull: the stream refused it.
             BrokerUnavailable: not acknowledged in ``timeout_s`` seconds.
         """
+        expected = revision(expected)
         address = _check_batch(events)
         subject = publish_subject(self._namespace, address)
         size = _payload_size(events)

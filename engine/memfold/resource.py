@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
+from memfold.arguments import json_object
 from memfold.because import Because
 from memfold.client import Client, Intent
 from memfold.events import Metadata
@@ -62,7 +63,7 @@ class Resource:
         """Merge metadata one level; ``None`` within it is stored."""
         return await self._client.write(
             self._address,
-            [("ResourceUpdated", {"metadata": dict(metadata)})],
+            [("ResourceUpdated", {"metadata": json_object(metadata, "metadata=")})],
             Intent(expected, because, correlation),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
+from memfold.arguments import json_object, several
 from memfold.because import Because
 from memfold.building import new_id
 from memfold.client import Client, Intent, Write
@@ -59,7 +60,7 @@ class Thread:
         correlation: str | None = None,
     ) -> Receipt:
         """Create the thread; one that its messages have begun takes title and metadata."""
-        data = {"title": title, "metadata": dict(metadata or {})}
+        data = {"title": title, "metadata": json_object(metadata or {}, "metadata=")}
         # A thread is created whatever became of the life that this handle has read.
         return await self._client.write(
             self._thread, [("ThreadCreated", data)], Intent(expected, because, correlation)
@@ -121,7 +122,8 @@ class Thread:
     ) -> Receipt:
         """Append one message, or several that are recorded together or not at all.
 
-        A message saved again under its id replaces the old one and keeps its place.
+        A message saved again under its id replaces the old one and keeps its place. An empty list
+        writes nothing and raises ``InvalidRequest``: there would be nothing to give a receipt for.
         """
         writes: list[Write] = [
             ("MessageAppended", {"message": message}) for message in message_list(messages)
@@ -153,8 +155,8 @@ class Thread:
         because: Because = None,
         correlation: str | None = None,
     ) -> Receipt:
-        """Remove messages, all together; their history stays."""
-        listed = [ids] if isinstance(ids, str) else list(ids)
+        """Remove messages, all together; their history stays. An empty list as in ``append``."""
+        listed = [ids] if isinstance(ids, str) else several(ids, "a message id")
         writes: list[Write] = [("MessageDeleted", {"id": id}) for id in listed]
         intent = Intent(None, because, correlation, self.incarnation)
         return await self._client.write(self._messages, writes, intent)

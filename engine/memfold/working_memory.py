@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from memfold.arguments import json_object
 from memfold.because import Because
 from memfold.client import Client, Intent
 from memfold.reads import DefinitionState, MemoryRead, WorkingMemoryState, memory_read
@@ -61,7 +62,7 @@ class WorkingMemory:
     ) -> Receipt:
         """Lay a JSON object over the document (RFC 7396): ``None`` deletes a key."""
         intent = Intent(expected, because, correlation)
-        return await self._update("merge", dict(content), reason, intent)
+        return await self._update("merge", json_object(content, "merge()"), reason, intent)
 
     async def replace(
         self,
@@ -73,7 +74,7 @@ class WorkingMemory:
         correlation: str | None = None,
     ) -> Receipt:
         """Put a whole new document in place: Markdown text or a JSON object."""
-        whole = content if isinstance(content, str) else dict(content)
+        whole = content if isinstance(content, str) else json_object(content, "replace()")
         return await self._update("replace", whole, reason, Intent(expected, because, correlation))
 
     async def append(
@@ -117,7 +118,7 @@ class WorkingMemory:
         if template is not None:
             data["template"] = template
         if schema is not None:
-            data["json_schema"] = dict(schema)
+            data["json_schema"] = json_object(schema, "schema=")
         if reason is not None:
             data["reason"] = reason
         intent = Intent(expected, because, correlation, self._incarnation())

@@ -1,0 +1,62 @@
+"""What callers hand over, looked at before anything is sent: a mistake gets a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeGuard, cast
+
+from memfold.errors import InvalidRequest
+
+REVISION_MAX: Final = (1 << 63) - 1
+
+
+def json_object(value: object, what: str) -> dict[str, Any]:
+    """Return a copy of a mapping; what is in it is looked at when the event is built.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    message = f"{what} takes a JSON object (a dict), not {_kind(value)}"
+    raise InvalidRequest(message)
+
+
+def several(value: object, what: str) -> list[Any]:
+    """Return the items of a list or the like, at least one.
+
+    Raises:
+        InvalidRequest: it is text, nothing that has items, or empty.
+    """
+    if not _has_items(value):
+        message = f"{what} or a list of them are taken, not {_kind(value)}"
+        raise InvalidRequest(message)
+    items = list(value)
+    if not items:
+        # A receipt says where events stand in the log, so there is none to return.
+        message = f"the list is empty, so there is nothing to write: {what} or several are taken"
+        raise InvalidRequest(message)
+    return items
+
+
+def revision(value: object) -> int | None:
+    """Return what a write expects to be the last one of its document; None is anything.
+
+    Raises:
+        InvalidRequest: not a whole number from 0 on; to the server that could be any number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= REVISION_MAX:
+        message = "expected= takes a revision as it was read, or 0 for none: a number from 0 on"
+        raise InvalidRequest(message)
+    return value
+
+
+def _has_items(value: object) -> TypeGuard[Iterable[Any]]:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def _kind(value: object) -> str:
+    # Never the value itself: it may be content.
+    return "None" if value is None else f"a {type(value).__name__}"
