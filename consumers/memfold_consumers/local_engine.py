@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from memfold.errors import EngineInUse, EngineUnavailable, MemfoldError
+from memfold.errors import EngineInUse, EngineUnavailable, InvalidRequest, MemfoldError
+from memfold.ids import check_id
+from memfold.subjects import check_namespace
 from memfold_consumers.nats_probe import answers
 from memfold_consumers.ownership import (
     EngineInfo,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from memfold import Memory
 
 POLL_S: Final = 0.05
+PORT_MAX: Final = 65_535
 WATCH_S: Final = 0.5
 WATCH_BACK_OFF_MAX_S: Final = 30.0
 JOIN_TRIES_MAX: Final = 5
@@ -65,9 +68,10 @@ async def local(
     and ends ``linger_s`` seconds after the last. If it dies meanwhile it is started again. ``port``
     and ``linger_s`` count only for an engine that this call starts; port 0 is any free one. Raises
     ``EngineUnavailable`` if there is no engine within ``timeout_s``, ``EngineInUse`` if the running
-    one serves another namespace.
+    one serves another namespace, ``InvalidRequest`` or ``InvalidId`` if an argument does not fit.
     """
-    wish = _Wish(prepare_directory(Path(data)), namespace, port, linger_s, timeout_s)
+    check_id(actor, "actor")
+    wish = _wish(Path(data), namespace, port, linger_s, timeout_s)
     # The lease comes first: an engine about to end looks for leases after it has withdrawn its
     # engine.json, so either it sees this one or we do not see it.
     with Lease(wish.data) as lease:
@@ -94,7 +98,15 @@ async def ensure_engine(
     Hold a ``Lease`` of the directory, or the engine may end again. Many processes may call this at
     once: all get the same engine. Raises as ``local`` does, with the end of the engine's log.
     """
-    return await _ensure(_Wish(prepare_directory(data), namespace, port, linger_s, timeout_s))
+    return await _ensure(_wish(data, namespace, port, linger_s, timeout_s))
+
+
+def _wish(data: Path, namespace: str, port: int, linger_s: float, timeout_s: float) -> _Wish:
+    """Check what was asked for, before a process is started that would end at it."""
+    check_namespace(namespace)
+    if not 0 <= port <= PORT_MAX:
+        raise InvalidRequest(f"port= takes 0 (any free one) to {PORT_MAX}, not {port}")
+    return _Wish(prepare_directory(data), namespace, port, linger_s, timeout_s)
 
 
 async def _ensure(wish: _Wish) -> EngineInfo:

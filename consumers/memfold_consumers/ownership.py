@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from memfold.errors import EngineInUse, StorageError
+from memfold.errors import EngineInUse, InvalidRequest, StorageError
 from memfold_consumers.flock import (
     PRIVATE_FILE,
     is_at,
@@ -46,12 +46,22 @@ class EngineInfo:
 def prepare_directory(data: Path) -> Path:
     """Create the data directory for its owner only, where it is missing, and return it absolute.
 
-    A directory that exists keeps its mode: whoever made it has decided who may read it.
+    A directory that exists keeps its mode: whoever made it has decided who may read it. Raises
+    ``InvalidRequest`` where there cannot be one.
     """
-    directory = data.expanduser().absolute()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-    (directory / "leases").mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+    try:
+        directory = data.expanduser().absolute()
+        if "?" in str(directory):
+            # DuckDB would look for its write-ahead log in front of the mark.
+            raise InvalidRequest(f"a path with a ? cannot hold the data: {directory}")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        (directory / "leases").mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InvalidRequest(f"{data} is no directory: give another for the data") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidRequest(f"{data} cannot hold the data ({why}): give another") from error
     return directory
 
 

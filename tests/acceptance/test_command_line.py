@@ -331,6 +331,8 @@ def test_ctrl_c_ends_an_ingest_from_a_pipe(data: Path) -> None:
         (("ingest", "--format", "jsonl", "/"), 2),
         (("--data", "", "status"), 2),
         (("status", "--data="), 2),
+        (("status", "--data", __file__), 2),
+        (("serve", "--data", __file__), 2),
         (("demo", "--nats", NOWHERE), 2),
         (("--nats", NOWHERE, "status"), 5),
         (("status", "--nats", NOWHERE), 5),

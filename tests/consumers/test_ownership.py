@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from memfold.errors import EngineInUse
+from memfold.errors import EngineInUse, InvalidId, InvalidRequest
+from memfold_consumers.local_engine import local
 from memfold_consumers.ownership import (
     EngineInfo,
     EngineLock,
@@ -225,3 +227,33 @@ def test_a_missing_directory_has_no_users(tmp_path: Path) -> None:
     assert live_leases(tmp_path / "none") == 0
     assert not engine_running(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "what?", "~nobody.has.this.name/x"])
+def test_what_cannot_be_a_data_directory_is_refused_with_a_sentence(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    path = Path(place) if place.startswith("~") else tmp_path / place
+    with pytest.raises(InvalidRequest, match=re.escape(str(path))):
+        prepare_directory(path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_directory_that_cannot_be_made_is_refused_with_its_reason() -> None:
+    with pytest.raises(InvalidRequest, match=r"/proc/memfold cannot hold the data \(.+\)"):
+        prepare_directory(Path("/proc/memfold"))
+
+
+async def test_what_local_cannot_serve_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(InvalidId, match=r"a namespace is .* not 'o\.x'"):
+        async with local(data, actor="bot", namespace="o.x"):
+            pass
+    with pytest.raises(InvalidRequest, match=r"port= takes 0 .* not 80000"):
+        async with local(data, actor="bot", port=80_000):
+            pass
+    with pytest.raises(InvalidId, match="actor"):
+        async with local(data, actor=""):
+            pass
+    assert not data.exists()
