@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +13,13 @@ from faststream.specification import AsyncAPI
 
 from memfold.errors import MemfoldError
 from memfold.tolerant import TolerantClient
+from memfold_consumers.nats_client import LEAVE_S, open_client
 from memfold_consumers.queries import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
     from faststream.nats import NatsMessage
     from nats.aio.client import Client
@@ -25,9 +29,6 @@ if TYPE_CHECKING:
     from memfold_consumers.settings import EngineSettings
 
     Answer = Callable[[str, str, bytes], Awaitable[bytes]]
-
-RECONNECT_WAIT_S: Final = 0.2
-"""Between two tries to reach a server that is gone; FastStream would take whole seconds only."""
 
 WORKERS: Final = 4096
 """Requests of one operation at once, most of them waiting: those must not hold up the others.
@@ -43,17 +44,28 @@ class ExtraMissing(MemfoldError):
 
 
 class _Broker(NatsBroker):
-    """A broker whose connection survives whatever anybody sends to a query's subject."""
+    """A broker whose connection survives what is sent to a query's subject, and ends when asked."""
 
     async def _connect(self) -> Client:
-        connection = TolerantClient()
-        options: dict[str, Any] = {
-            **self._connection_kwargs,
-            "reconnect_time_wait": RECONNECT_WAIT_S,
-        }
-        await connection.connect(**options)
+        connection = await open_client(log=False, **self._connection_kwargs)
         self.config.connect(connection)
         return connection
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """Take leave of the server, within bounds and without an error: it may be gone."""
+        connection = self._connection
+        leaving = asyncio.ensure_future(super().stop(exc_type, exc_val, exc_tb))
+        await asyncio.wait({leaving}, timeout=LEAVE_S)
+        leaving.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            leaving.exception()
+        if isinstance(connection, TolerantClient):
+            await connection.leave(LEAVE_S)
 
 
 async def _raw(message: NatsMessage) -> Msg:
@@ -68,7 +80,6 @@ def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroke
         middlewares=_middlewares(settings),
         apply_types=False,
         logger=None,
-        max_reconnect_attempts=-1,
         name=f"memfold-engine-{settings.namespace}",
     )
     for operation, (shape, _) in OPERATIONS.items():

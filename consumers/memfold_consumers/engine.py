@@ -9,7 +9,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
@@ -23,6 +23,7 @@ from memfold.tolerant import TolerantClient
 from memfold_consumers.app import make_app, make_broker
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.fold_loop import FoldLoop
+from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
 from memfold_consumers.nats_probe import server_name
 from memfold_consumers.queries import Queries
 from memfold_consumers.settings import EngineSettings
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
-CONNECT_S: Final = 10
-RECONNECT_WAIT_S: Final = 0.2
 ANSWERING_PAUSE_S: Final = 0.01
 
 _log = structlog.get_logger(__name__)
@@ -66,10 +65,14 @@ async def run_engine(
     async with AsyncExitStack() as running:
         try:
             await running.enter_async_context(app.lifespan_context())
+            running.push_async_callback(app.stop)
+            await app.start()
+            await _until_answering(engine.connection, namespace)
         except _Stopped:
             return
-        await app.start()
-        await _until_answering(engine.connection, namespace)
+        except (nats.errors.Error, TimeoutError) as error:
+            message = "the NATS server failed while the engine started"
+            raise BrokerUnavailable(message, detail=str(error)) from error
         on_ready()
         _log.info("engine_started", namespace=namespace, checkpoint=engine.checkpoint.sequence)
         stopping = asyncio.create_task(stop.wait())
@@ -81,7 +84,6 @@ async def run_engine(
             await stopping
         finally:
             stopping.cancel()
-            await app.stop()
 
 
 class _Stopped(Exception):
@@ -99,7 +101,7 @@ class Engine:
         self.folding: asyncio.Task[None]
         self._loop: FoldLoop
         self._queries: Queries
-        self.connection: Client
+        self.connection: TolerantClient
 
     async def answer(self, operation: str, token: str, payload: bytes) -> bytes:
         """Answer one query."""
@@ -111,7 +113,12 @@ class Engine:
         settings = self._settings
         writer = ThreadPoolExecutor(1, thread_name_prefix="memfold-writer")
         running = asyncio.get_running_loop()
-        self.connection = await self._connect()
+        self.connection = await open_client(
+            servers=self._url,
+            name=f"memfold-fold-{settings.namespace}",
+            log=True,
+            on_return=self._begin_anew,
+        )
         try:
             await ensure_streams(
                 self.connection,
@@ -139,41 +146,31 @@ class Engine:
                     stream_sequence=lambda: self._loop.stream_sequence,
                     status=self._status,
                 )
-                self.folding = asyncio.create_task(self._loop.run())
-                await _first({self.folding, asyncio.create_task(self._loop.aligned.wait())})
-                yield
-                self.folding.cancel()
-                with suppress(asyncio.CancelledError):
-                    await self.folding
+                async with self._folding():
+                    yield
             finally:
                 await running.run_in_executor(writer, store.close)
         finally:
-            await self.connection.close()
+            await self.connection.leave(LEAVE_S)
             writer.shutdown()
 
-    async def _connect(self) -> Client:
-        async def reconnected() -> None:
-            _log.info("broker_reconnected")
-            self._loop.reconnected()
-
-        async def failed(error: Exception) -> None:
-            _log.warning("broker_error", reason=f"{type(error).__name__}: {error}")
-
-        client = TolerantClient()
-        options: dict[str, Any] = {
-            "name": f"memfold-fold-{self._settings.namespace}",
-            "connect_timeout": CONNECT_S,
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": RECONNECT_WAIT_S,
-            "reconnected_cb": reconnected,
-            "error_cb": failed,
-        }
+    @asynccontextmanager
+    async def _folding(self) -> AsyncGenerator[None]:
+        """Fold in the background; whatever happens, that has ended before the store is closed."""
+        self.folding = asyncio.create_task(self._loop.run(), name="memfold-fold")
+        aligned = asyncio.create_task(self._loop.aligned.wait())
         try:
-            await client.connect(self._url, **options)
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            message = f"no NATS server answers at {self._url}"
-            raise BrokerUnavailable(message, detail=str(error)) from error
-        return client
+            await _first({self.folding, aligned})
+            yield
+        finally:
+            aligned.cancel()
+            self.folding.cancel()
+            await asyncio.wait({self.folding})
+
+    def _begin_anew(self) -> None:
+        # Unset as long as the server came back before the fold loop was there.
+        if (loop := getattr(self, "_loop", None)) is not None:
+            loop.reconnected()
 
     def _progress(self, folded: int, total: int) -> None:
         _log.info("generation_catching_up", folded=folded, of=total)

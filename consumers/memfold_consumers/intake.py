@@ -18,6 +18,7 @@ import orjson
 from memfold.errors import LogDiverged
 from memfold.jetstream import JetStreamError, api
 from memfold.wire import Recorded
+from memfold_consumers.nats_client import LEAVE_S
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -104,9 +105,10 @@ class Intake:
         """Stop pulling and delete the consumer, if the server still answers."""
         if self._connection.is_connected:
             try:
-                if self._subscription is not None:
-                    await self._subscription.unsubscribe()
-                await api(self._connection, f"CONSUMER.DELETE.{self._stream}.{self._consumer}")
+                async with asyncio.timeout(LEAVE_S):
+                    if self._subscription is not None:
+                        await self._subscription.unsubscribe()
+                    await api(self._connection, f"CONSUMER.DELETE.{self._stream}.{self._consumer}")
             except (JetStreamError, TimeoutError, OSError, nats.errors.Error):
                 # It is in memory only and ends by itself when nobody pulls.
                 return

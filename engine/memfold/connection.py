@@ -7,7 +7,6 @@ error callback. Here both end the request at once, so that a retry can begin.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
@@ -125,12 +124,7 @@ class Connection:
     async def close(self) -> None:
         """Close the connection for good; what waits ends with ``BrokerUnavailable``."""
         self._end_waiting(BrokerUnavailable("the connection was closed"))
-        # As a task of its own: nats-py cancels what reconnects, and lets that cancellation out.
-        closing = asyncio.ensure_future(self.client.close())
-        await asyncio.wait({closing}, timeout=CLOSE_S)
-        closing.cancel()
-        with suppress(Exception, asyncio.CancelledError):
-            closing.exception()
+        await self.client.leave(CLOSE_S)
         self._closed = True
         self._up.set()
 

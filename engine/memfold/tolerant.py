@@ -6,7 +6,9 @@ block that is cut short. Any publisher can send those, and the stream delivers t
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from nats.aio.client import Client
@@ -19,6 +21,15 @@ _ESCAPED: Final = re.compile("[\udc80-\udcff]")
 
 class TolerantClient(Client):
     """nats-py's client, reading what is not well-formed as the server's own JSON shows it."""
+
+    async def leave(self, timeout_s: float) -> None:
+        """Close the connection for good, in whatever state it is, in at most ``timeout_s``."""
+        # As a task of its own: nats-py cancels what reconnects, and lets that cancellation out.
+        closing = asyncio.ensure_future(self.close())
+        await asyncio.wait({closing}, timeout=timeout_s)
+        closing.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            closing.exception()
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:

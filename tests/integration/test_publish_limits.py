@@ -162,7 +162,7 @@ async def test_more_than_1000_events_or_none_are_refused(tmp_path: Path) -> None
             await thread.append(batch)
         assert too_large.value.reason == "batch_too_large"
         with pytest.raises(InvalidEvent) as empty:
-            await thread.append([])
+            await memory.publish([])
         assert empty.value.reason == "batch_empty"
         assert len((await thread.append(batch[:1000])).event_ids) == 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -61,6 +62,11 @@ class Broker:
             self._process.kill()
             await self._process.wait()
             self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the server a signal: one that is stopped keeps its connections and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
 
 @asynccontextmanager

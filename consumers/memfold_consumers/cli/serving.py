@@ -82,13 +82,7 @@ async def _serve_at(options: Options, url: str) -> None:
             # The address may hold a password, so it is not printed.
             on_ready=lambda: _ready("the given NATS server"),
         )
-        try:
-            await _unless(stop, running, patience_s=STOP_S)
-        except nats.errors.Error as error:
-            # While its server is away it cannot take leave of it.
-            if not stop.is_set():
-                message = f"the NATS server fails: {error}"
-                raise BrokerUnavailable(message) from error
+        await _unless(stop, running, patience_s=STOP_S)
 
 
 async def _unless(
