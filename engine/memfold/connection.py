@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 
-from memfold.errors import BrokerUnavailable, PublishDenied
+from memfold.errors import BrokerUnavailable, InvalidRequest, PublishDenied
 from memfold.tolerant import TolerantClient
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ class Connection:
 
     def __init__(self) -> None:
         self.client = TolerantClient()
+        self._loop = asyncio.get_running_loop()
         self._up = asyncio.Event()
         self._closed = False
-        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._refused: asyncio.Future[None] = self._loop.create_future()
         self._last_error: Exception | None = None
         self._inbox = ""
         self._number = 0
@@ -82,6 +83,16 @@ class Connection:
         """Whether the connection stands now."""
         return self.client.is_connected
 
+    def check_loop(self) -> None:
+        """Refuse to be used where nothing that arrives would wake whoever waits for it.
+
+        Raises:
+            InvalidRequest: this is not the event loop in which the connection was opened.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            message = "this memory was opened in another event loop: open one in each loop"
+            raise InvalidRequest(message)
+
     async def request(
         self,
         subject: str,
@@ -97,7 +108,9 @@ class Connection:
             nats.errors.NoRespondersError: nobody listens there.
             PublishDenied: the permissions do not allow it.
             BrokerUnavailable: the connection is closed for good.
+            InvalidRequest: called in another event loop.
         """
+        self.check_loop()
         async with asyncio.timeout(timeout):
             if not self.client.is_connected:
                 await self._up.wait()

@@ -77,6 +77,7 @@ class Publisher:
             BrokerUnavailable: not acknowledged in ``timeout_s`` seconds.
         """
         expected = revision(expected)
+        self._connection.check_loop()
         address = _check_batch(events)
         subject = publish_subject(self._namespace, address)
         size = _payload_size(events)

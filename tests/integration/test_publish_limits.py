@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from memfold import (
 )
 from memfold.building import Prepared, build
 from memfold.canonical import encode
-from memfold.errors import EngineUnavailable
+from memfold.errors import EngineUnavailable, InvalidRequest
 from memfold.jetstream import JetStreamError, api
 from memfold.limits import EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX
 from memfold.streams import ensure_streams, stream_settings
@@ -349,3 +349,22 @@ async def test_errors_never_show_the_password() -> None:
         async with memfold.connect(url, actor="bot", connect_timeout_s=0.2):
             pass
     assert "secret-word" not in f"{caught.value} {caught.value.detail}"
+
+
+async def test_a_memory_says_so_when_it_is_used_in_another_event_loop(tmp_path: Path) -> None:
+    """There nothing would ever wake whoever waits, whether its own loop runs or not."""
+    async with opened(tmp_path) as (memory, _):
+        alice = memory.resource("alice")
+        uses: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            lambda: alice.working_memory.merge({"n": 1}),
+            lambda: alice.thread("t").append(Message(role="user", content="x")),
+            alice.get,
+            memory.status,
+        ]
+
+        def elsewhere(use: Callable[[], Coroutine[Any, Any, object]]) -> None:
+            asyncio.run(use())
+
+        for use in uses:
+            with pytest.raises(InvalidRequest, match="another event loop"):
+                await asyncio.wait_for(asyncio.to_thread(elsewhere, use), 10)
