@@ -72,6 +72,10 @@ class Queries:
         except (duckdb.Error, OSError) as error:
             _log.exception("query_failed", operation=operation)
             return _error(StorageError(f"the projection could not be read: {type(error).__name__}"))
+        except Exception:  # noqa: BLE001  # it is logged, and the asker is told
+            # Whoever asked would wait in vain for an answer that never comes.
+            _log.exception("query_failed", operation=operation)
+            return _error(MemfoldError("the engine failed on this query; its log says why"))
 
     async def snapshot(self, resource: str | None, request: requests.SnapshotRequest) -> bytes:
         """Return working memories, the thread and its last messages in one answer."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from memfold.building import Context, Prepared, build
 from memfold.canonical import same
-from memfold.errors import InvalidRequest, NotFound, Rejected, RevisionConflict
+from memfold.errors import NotFound, Rejected, RevisionConflict
 from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
 from memfold.lists import checked_time
 from memfold.pages import Messages, Range
-from memfold.reads import MessageView, Snapshot, ThreadLink
+from memfold.reads import MessageView, Snapshot, ThreadLink, ThreadState
 from memfold.working_memory import WorkingMemory
 
 if TYPE_CHECKING:
@@ -73,93 +73,142 @@ class Wanted:
     correlation: str | None = None
 
 
-async def clone_thread(
-    client: Client, source: Thread, target: Thread, cut: Cut, wanted: Wanted
-) -> Clone:
-    """Copy a thread as it stands now into a new one.
+@dataclass(frozen=True, slots=True)
+class Cloning:
+    """One clone on its way from source to target."""
 
-    Raises:
-        NotFound: there is no such thread, or no message ``upto`` or of ``ids`` in it.
-        Rejected: reason ``thread_exists``, the new thread is somebody's already.
-    """
-    there = await target.snapshot(last=0)
-    begun = None if there.thread is None else there.thread.source
-    if begun is not None and (begun.resource, begun.thread) != (source.resource_id, source.id):
-        _exists(target)
-    # One that was cut short goes on from the state that it began with.
-    state = await _source_state(source)
-    sequence = state.sequence if begun is None else begun.sequence
-    messages = await _cut_messages(client, source, sequence, cut)
-    done = 0 if begun is None else begun.messages
-    held = await target.messages()
-    if there.thread is not None and not (held and _is_part(held, messages, done)):
-        _exists(target)
-    copied = {message.id for message in held}
-    await _copy(client, target, [each for each in messages if each.id not in copied], wanted)
-    if wanted.working_memory:
-        await _copy_memories(client, state, source, target)
-    link = ThreadLink(source.resource_id, source.id, sequence, len(messages))
-    await _tell(client, target, state, wanted, cut, link, [each.id for each in messages[done:]])
-    return Clone(target, link, {message.id: message.id for message in messages})
+    client: Client
+    source: Thread
+    target: Thread
+    cut: Cut
+    wanted: Wanted
 
+    async def run(self) -> Clone:
+        """Copy the thread as it stands now into a new one.
 
-async def _source_state(source: Thread) -> Snapshot:
-    state = await source.snapshot(last=0)
-    if state.thread is None:
-        problem = f"there is no thread {source.id!r} of resource {source.resource_id!r} to clone"
-        raise NotFound(problem)
-    return state
-
-
-async def _cut_messages(
-    client: Client, source: Thread, sequence: int, cut: Cut
-) -> list[MessageView]:
-    filters = {"since": cut.since, "until": cut.until, "as_of": sequence}
-    asked = Messages(client.queries, source.resource_id, source.id, filters)
-    if cut.last is not None and cut.upto is None and cut.ids is None:
-        return await asked.range(Range(last=cut.last))
-    messages = await asked.range(Range())
-    known = [message.id for message in messages]
-    for name in (*(cut.ids or ()), *(() if cut.upto is None else (cut.upto,))):
-        if name not in known:
-            problem = f"there is no message {name!r} among those of thread {source.id!r}"
+        Raises:
+            NotFound: there is no such thread, or no message ``upto`` or of ``ids`` in it.
+            Rejected: reason ``thread_exists``, the new thread is somebody's already.
+        """
+        source, target = self.source, self.target
+        there = (await target.snapshot(last=0)).thread
+        begun = None if there is None else there.source
+        if begun is not None and (begun.resource, begun.thread) != (source.resource_id, source.id):
+            self._exists()
+        state = await source.snapshot(last=0)
+        if state.thread is None:
+            problem = f"there is no thread {source.id!r} of resource {source.resource_id!r}"
             raise NotFound(problem)
-    if cut.upto is not None:
-        messages = messages[: known.index(cut.upto) + 1]
-    if cut.ids is not None:
-        chosen = set(cut.ids)
-        messages = [message for message in messages if message.id in chosen]
-    if cut.last is not None:
-        if cut.last < 0:
-            problem = "last= is not negative"
-            raise InvalidRequest(problem)
-        messages = messages[-cut.last :] if cut.last else []
-    return messages
+        # One that was cut short goes on from the state that it began with.
+        sequence = state.sequence if begun is None else begun.sequence
+        messages = await self._messages(sequence)
+        done = 0 if begun is None else begun.messages
+        held = await target.messages()
+        if there is not None and (done >= len(messages) or not _is_beginning(held, messages)):
+            self._exists()
+        await self._copy(messages[len(held) :])
+        if self.wanted.working_memory:
+            await self._copy_memories(state)
+        link = ThreadLink(source.resource_id, source.id, sequence, len(messages))
+        events = self._told(state.thread, link, [each.id for each in messages[done:]], begun)
+        await self._tell(events, begun)
+        return Clone(target, link, {message.id: message.id for message in messages})
 
+    async def _messages(self, sequence: int) -> list[MessageView]:
+        """Return what the cut leaves of the source as it stood at a sequence."""
+        cut, source = self.cut, self.source
+        filters = {"since": cut.since, "until": cut.until, "as_of": sequence}
+        asked = Messages(self.client.queries, source.resource_id, source.id, filters)
+        if cut.upto is None and cut.ids is None:
+            return await asked.range(Range(last=cut.last))
+        messages = await asked.range(Range())
+        known = [message.id for message in messages]
+        for name in (*(cut.ids or ()), *(() if cut.upto is None else (cut.upto,))):
+            if name not in known:
+                problem = f"there is no message {name!r} among those of thread {source.id!r}"
+                raise NotFound(problem)
+        if cut.upto is not None:
+            messages = messages[: known.index(cut.upto) + 1]
+        if cut.ids is not None:
+            chosen = set(cut.ids)
+            messages = [message for message in messages if message.id in chosen]
+        if cut.last is not None:
+            messages = messages[max(0, len(messages) - cut.last) :]
+        return messages
 
-def _is_part(held: list[MessageView], messages: list[MessageView], done: int) -> bool:
-    """Tell whether a thread is nothing but the beginning of this clone."""
-    beginning = messages[: len(held)]
-    return (
-        done < len(messages)
-        and all(
-            one.id == other.id and one.role == other.role and same(one.content, other.content)
-            for one, other in zip(held, beginning, strict=False)
+    async def _copy(self, messages: list[MessageView]) -> None:
+        address = self.client.address(self.target.resource_id, self.target.id, "messages")
+        context = Context(correlation=self.wanted.correlation)
+        bodies = map(_body, messages)
+        events = (build(address, "MessageAppended", {"message": body}, context) for body in bodies)
+        for batch in _batches(events):
+            await self.client.publish(batch)
+
+    async def _copy_memories(self, state: Snapshot) -> None:
+        """Copy the thread's own memory and definition; of another resource, its memory as well.
+
+        What is there already is never replaced.
+        """
+        own = await self.source.working_memory.definition()
+        if own is not None and own.scope == "thread":
+            now = await self.target.working_memory.definition()
+            if now is None or now.scope != "thread":
+                await self.target.working_memory.define(
+                    template=own.template, schema=own.json_schema
+                )
+        pairs = [(state.thread_working_memory, self.target.working_memory)]
+        if self.source.resource_id != self.target.resource_id:
+            other = WorkingMemory(self.client, self.target.resource_id, None)
+            pairs.append((state.working_memory, other))
+        for memory, copy in pairs:
+            if memory is not None and await copy.get() is None:
+                await copy.replace(memory.content, reason=f"cloned from thread {self.source.id}")
+
+    def _told(
+        self, thread: ThreadState, link: ThreadLink, ids: list[str], begun: ThreadLink | None
+    ) -> Iterator[Prepared]:
+        """Make the events that say what the clone is: title and metadata once, source and map."""
+        address = self.client.address(self.target.resource_id, self.target.id, "thread")
+        context = Context(correlation=self.wanted.correlation)
+        if begun is None:
+            title = thread.title if self.wanted.title is None else self.wanted.title
+            metadata = {**thread.metadata, **(self.wanted.metadata or {})}
+            yield build(address, "ThreadCreated", {"title": title, "metadata": metadata}, context)
+        origin = {"resource": link.resource, "thread": link.thread, "sequence": link.sequence}
+        for part in _maps(ids):
+            data = {"source": origin, "cut": self.cut.to_json(), "messages": part}
+            yield build(address, "ThreadCloned", data, context)
+
+    async def _tell(self, events: Iterator[Prepared], begun: ThreadLink | None) -> None:
+        there = await self.client.queries.ask(
+            "thread", self.target.resource_id, {"thread": self.target.id}
         )
-        and len(held) <= len(messages)
-    )
+        found: dict[str, Any] = there["thread_state"] or {}
+        told = found.get("source")
+        if told != (None if begun is None else begun.to_json()):
+            # Somebody else has told of it since it was looked at.
+            self._exists()
+        expected = int(there["revision"])
+        try:
+            for batch in _batches(events):
+                receipt = await self.client.publish(batch, expected=expected)
+                await receipt.applied()
+                expected = receipt.sequence
+        except RevisionConflict:
+            self._exists()
+
+    def _exists(self) -> NoReturn:
+        target = self.target
+        problem = f"thread {target.id!r} of resource {target.resource_id!r} exists already"
+        raise Rejected(problem, reason="thread_exists")
 
 
-async def _copy(
-    client: Client, target: Thread, messages: list[MessageView], wanted: Wanted
-) -> None:
-    address = client.address(target.resource_id, target.id, "messages")
-    context = Context(correlation=wanted.correlation)
-    events = (
-        build(address, "MessageAppended", {"message": _body(each)}, context) for each in messages
+def _is_beginning(held: list[MessageView], messages: list[MessageView]) -> bool:
+    """Tell whether a thread's messages are the first of these copies, and nothing else."""
+    return 0 < len(held) <= len(messages) and all(
+        one.id == other.id and one.role == other.role and same(one.content, other.content)
+        for one, other in zip(held, messages, strict=False)
     )
-    for batch in _batches(events):
-        await client.publish(batch)
 
 
 def _body(message: MessageView) -> dict[str, Any]:
@@ -182,55 +231,6 @@ def _batches(events: Iterator[Prepared]) -> Iterator[list[Prepared]]:
         yield batch
 
 
-async def _copy_memories(client: Client, state: Snapshot, source: Thread, target: Thread) -> None:
-    """Copy the thread's own memory; the resource's too if the clone is of another resource.
-
-    A memory that is there already is never replaced.
-    """
-    pairs = [(state.thread_working_memory, target.working_memory)]
-    if source.resource_id != target.resource_id:
-        own = WorkingMemory(client, target.resource_id, None)
-        pairs.append((state.working_memory, own))
-    for memory, copy in pairs:
-        if memory is not None and await copy.get() is None:
-            await copy.replace(memory.content, reason=f"cloned from thread {source.id}")
-
-
-async def _tell(
-    client: Client,
-    target: Thread,
-    state: Snapshot,
-    wanted: Wanted,
-    cut: Cut,
-    link: ThreadLink,
-    ids: list[str],
-) -> None:
-    """Publish what the clone is: title, metadata, source and map; the first time all at once."""
-    address = client.address(target.resource_id, target.id, "thread")
-    context = Context(correlation=wanted.correlation)
-    there = await client.queries.ask("thread", target.resource_id, {"thread": target.id})
-    found = there["thread_state"]
-    events: list[Prepared] = []
-    if found is None or found["source"] is None:
-        assert state.thread is not None
-        title = state.thread.title if wanted.title is None else wanted.title
-        metadata = {**state.thread.metadata, **(wanted.metadata or {})}
-        created = {"title": title, "metadata": metadata}
-        events.append(build(address, "ThreadCreated", created, context))
-    origin = {"resource": link.resource, "thread": link.thread, "sequence": link.sequence}
-    for part in _maps(ids):
-        data = {"source": origin, "cut": cut.to_json(), "messages": part}
-        events.append(build(address, "ThreadCloned", data, context))
-    expected = int(there["revision"])
-    try:
-        for batch in _batches(iter(events)):
-            receipt = await client.publish(batch, expected=expected)
-            await receipt.applied()
-            expected = receipt.sequence
-    except RevisionConflict:
-        _exists(target)
-
-
 def _maps(ids: list[str]) -> Iterator[dict[str, str]]:
     part: dict[str, str] = {}
     size = 0
@@ -242,8 +242,3 @@ def _maps(ids: list[str]) -> Iterator[dict[str, str]]:
         part[name] = name
         size += more
     yield part
-
-
-def _exists(target: Thread) -> NoReturn:
-    problem = f"thread {target.id!r} of resource {target.resource_id!r} exists already"
-    raise Rejected(problem, reason="thread_exists")

@@ -9,7 +9,7 @@ from memfold.arguments import json_object, several
 from memfold.because import Because
 from memfold.building import new_id
 from memfold.client import Client, Intent, Write
-from memfold.clones import EVERYTHING, Clone, Cut, Wanted, clone_thread
+from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
 from memfold.events import Content, Metadata, Role
 from memfold.ids import check_id
 from memfold.lists import PAGE_DEFAULT, Page, Part
@@ -264,7 +264,7 @@ class Thread:
         """
         target = Thread(self._client, resource or self.resource_id, id or new_id())
         wanted = Wanted(title, metadata, working_memory, correlation)
-        return await clone_thread(self._client, self, target, cut, wanted)
+        return await Cloning(self._client, self, target, cut, wanted).run()
 
     async def clones(self, *, fresh: bool = True) -> list[ThreadLink]:
         """Return the live threads that were cloned from this one, in order of creation."""
