@@ -6,6 +6,7 @@ from typing import Unpack
 
 from memfold.arguments import json_object
 from memfold.because import Because
+from memfold.building import new_id
 from memfold.client import Client, Intent
 from memfold.events import Metadata
 from memfold.ids import check_id
@@ -42,9 +43,12 @@ class Resource:
         """The resource's own working memory, shared by all its threads."""
         return WorkingMemory(self._client, self.id, None)
 
-    def thread(self, id: str) -> Thread:
-        """Return the handle of one of its threads, whether that exists or not."""
-        return Thread(self._client, self.id, id)
+    def thread(self, id: str | None = None) -> Thread:
+        """Return the handle of one of its threads, whether that exists or not.
+
+        Without an ``id`` it is a new thread's, under a fresh id that sorts by time.
+        """
+        return Thread(self._client, self.id, new_id() if id is None else id)
 
     async def get(self, *, fresh: bool = True) -> ResourceState | None:
         """Return the resource's metadata and the like; None if nothing is known of it."""

@@ -47,6 +47,8 @@ WHERE thread IN (SELECT unnest($keys::INTEGER[])) AND id = $id
   AND valid_from <= $as_of AND valid_to > $as_of
 ORDER BY sequence, index
 """
+FILTERED_ROWS: Final = 512
+"""Rows asked for at once where not all of them may fit the filter."""
 _LAST: Final = (1 << 62, 0)
 _FIRST: Final = (-1, 0)
 
@@ -174,13 +176,15 @@ def _messages(
     limit: int,
     skip: int = 0,
 ) -> Iterator[tuple[str, Message]]:
-    """Yield messages in blocks of ``limit`` rows: nobody sorts more of a long thread than that."""
+    """Yield messages in blocks of about ``limit`` rows: none sorts more of a long thread."""
     if limit < 1:
         return
     statement = _NEWEST_FIRST if direction.newest else _OLDEST_FIRST
     sequence, index = direction.beyond or (_LAST if direction.newest else _FIRST)
-    # What the statement finds may still be too much where metadata is asked for.
-    offset = 0 if meant.metadata else skip
+    offset = skip
+    if meant.metadata:
+        # What the statement finds may still be too much: more rows at once, and counted here.
+        limit, offset = max(limit, FILTERED_ROWS), 0
     skip -= offset
     while True:
         place = {"sequence": sequence, "index": index, "limit": limit, "offset": offset}

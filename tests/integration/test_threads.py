@@ -43,6 +43,16 @@ async def test_a_thread_reads_back_as_it_was_created(memory: Memory) -> None:
     assert await memory.resource(state.resource).threads() == [state]
 
 
+async def test_a_new_thread_gets_an_id_and_is_written_when_it_is_created(memory: Memory) -> None:
+    """B24: a fresh id, an empty title, and nothing written by the handle itself."""
+    resource = memory.resource("r")
+    one, other = resource.thread(), resource.thread()
+    assert one.id != other.id
+    await one.create()
+    [state] = await resource.threads()
+    assert (state.id, state.title) == (one.id, "")
+
+
 async def test_a_thread_is_its_resources_alone(memory: Memory) -> None:
     """B5, B6, B37: another resource finds nothing under that id, and an empty one is refused."""
     await memory.resource("r1").thread("t").create(title="mine")
