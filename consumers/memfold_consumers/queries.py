@@ -101,8 +101,7 @@ class Queries:
             _require(resource)
 
         def read(reader: Reader) -> bytes:
-            memory = reader.memory(resource, request.thread)
-            in_force = reader.definition(resource, request.thread)
+            memory, in_force = reader.memory_in_force(resource, request.thread)
             answer = _document(reader, "working_memory", memory, memory_json(memory))
             return b'%b,"definition":%b}' % (answer[:-1], definition_json(in_force, memory))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memfold.errors import NotYetConsistent as NotYetConsistent
     from memfold.errors import Parked as Parked
     from memfold.errors import PublishDenied as PublishDenied
+    from memfold.errors import ReadOnly as ReadOnly
     from memfold.errors import Rejected as Rejected
     from memfold.errors import RevisionConflict as RevisionConflict
     from memfold.errors import StorageError as StorageError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from memfold.reads import ThreadLink as ThreadLink
     from memfold.reads import ThreadState as ThreadState
     from memfold.reads import WorkingMemoryState as WorkingMemoryState
+    from memfold.receipts import NO_CHANGE as NO_CHANGE
     from memfold.receipts import EventOutcome as EventOutcome
     from memfold.receipts import Receipt as Receipt
     from memfold.resource import Resource as Resource
@@ -71,6 +73,7 @@ _MODULES: Final = {
         "NotYetConsistent",
         "Parked",
         "PublishDenied",
+        "ReadOnly",
         "Rejected",
         "RevisionConflict",
         "StorageError",
@@ -95,7 +98,7 @@ _MODULES: Final = {
         "ThreadState",
         "WorkingMemoryState",
     ),
-    "receipts": ("EventOutcome", "Receipt"),
+    "receipts": ("NO_CHANGE", "EventOutcome", "Receipt"),
     "resource": ("Resource",),
     "streams": ("ensure_streams",),
     "thread": ("Thread",),

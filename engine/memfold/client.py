@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from memfold.because import Appended, Because, Grounds, grounds
 from memfold.building import Context, Prepared, build
 from memfold.connection import Connection
+from memfold.errors import ReadOnly
 from memfold.publisher import Publisher
 from memfold.receipts import Receipt
 from memfold.requests import Queries
@@ -46,9 +48,26 @@ class Client:
         self.connection = connection
         self.namespace = namespace
         self.actor = actor
+        self.is_read_only = False
         self.queries = Queries(connection, namespace, timeout_s=query_timeout_s)
         self._publisher = Publisher(connection, namespace, timeout_s=timeout_s, engine=self.queries)
         self._appended = Appended()
+
+    def read_only(self) -> Client:
+        """Return the same client, on the same connection, for handles that may not write."""
+        twin = copy.copy(self)
+        twin.is_read_only = True
+        return twin
+
+    def check_writable(self) -> None:
+        """Refuse a write through a read-only handle; every way of writing passes here.
+
+        Raises:
+            ReadOnly: nothing was sent.
+        """
+        if self.is_read_only:
+            message = "this handle is read-only: write through the one it was made from"
+            raise ReadOnly(message)
 
     def address(self, resource: str | None, thread: str | None, facet: Facet) -> Address:
         """Return the address of what this actor says about a document."""
@@ -85,6 +104,7 @@ class Client:
         messages: tuple[tuple[str, str], ...] = (),
     ) -> Receipt:
         """Publish prepared events of one address as one message."""
+        self.check_writable()
         landed = await self._publisher.publish(events, expected=expected)
         address = events[0].address
         if address.resource is None:

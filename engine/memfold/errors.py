@@ -51,6 +51,12 @@ class InvalidRequest(MemfoldError):
     code = "invalid_request"
 
 
+class ReadOnly(MemfoldError):
+    """The handle came from ``read_only()``: it refuses every write, and nothing was sent."""
+
+    code = "read_only"
+
+
 class RevisionConflict(MemfoldError):
     """Someone else wrote after the ``expected`` revision; read again and decide anew."""
 

@@ -99,6 +99,15 @@ class Memory:
         return self._client.actor
 
     @property
+    def is_read_only(self) -> bool:
+        """Tell whether this handle, and all that it gives, refuses to write."""
+        return self._client.is_read_only
+
+    def read_only(self) -> Memory:
+        """Return the same memory as a handle that cannot write, nor can any handle it gives."""
+        return Memory(self._client.read_only())
+
+    @property
     def defaults(self) -> WorkingMemory:
         """The namespace's default definition: only ``define()`` and ``definition()`` are of use."""
         return WorkingMemory(self._client, None, None)
@@ -191,6 +200,7 @@ class Memory:
 
     async def ensure_streams(self, *, replicas: int = 1) -> None:
         """Create the namespace's streams or check them, where no engine has done so."""
+        self._client.check_writable()
         await ensure_streams(
             self._client.connection.client, self._client.namespace, replicas=replicas
         )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Applied = Literal["applied", "unchanged", "duplicate"]
 APPLIED_TIMEOUT_S: Final = 10.0
+NO_CHANGE: Final = "unchanged"
+"""What ``applied()`` returns for a write that was recorded and changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Receipt:
     thread: str | None = None
     messages: tuple[tuple[str, str], ...] = ()
     _queries: Queries | None = field(default=None, repr=False, compare=False)
+    _first: Receipt | None = field(default=None, repr=False, compare=False)
+    """What the same call published before, under a subject of its own."""
 
     async def outcomes(self, timeout: float = APPLIED_TIMEOUT_S) -> list[EventOutcome]:
         """Wait for the fold and return what became of each event, in order.
@@ -72,11 +76,15 @@ class Receipt:
     async def applied(self, timeout: float = APPLIED_TIMEOUT_S) -> Applied:
         """Wait for the fold; of several events say "applied" if any changed something.
 
+        ``memfold.NO_CHANGE`` if none did.
+
         Raises:
             Rejected: the first event that broke a rule, and which one.
             Parked: the first event that could not be understood.
             NotYetConsistent: not folded within ``timeout`` seconds.
         """
+        if self._first is not None:
+            await self._first.applied(timeout)
         outcomes = await self.outcomes(timeout)
         for outcome in [*outcomes, *await self._firsts(outcomes, timeout)]:
             if outcome.kind == "rejected":
@@ -86,7 +94,7 @@ class Receipt:
         kinds = {outcome.kind for outcome in outcomes}
         if "applied" in kinds:
             return "applied"
-        return "unchanged" if "unchanged" in kinds else "duplicate"
+        return NO_CHANGE if NO_CHANGE in kinds else "duplicate"
 
     async def _firsts(self, outcomes: Sequence[EventOutcome], timeout: float) -> list[EventOutcome]:
         """Return what became of the events that duplicates repeat: a copy changes nothing of it."""

@@ -39,6 +39,15 @@ class Resource:
         return f"Resource({self.id!r})"
 
     @property
+    def is_read_only(self) -> bool:
+        """Tell whether this handle, and all that it gives, refuses to write."""
+        return self._client.is_read_only
+
+    def read_only(self) -> Resource:
+        """Return the same resource as a handle that cannot write, nor can any handle it gives."""
+        return Resource(self._client.read_only(), self.id)
+
+    @property
     def working_memory(self) -> WorkingMemory:
         """The resource's own working memory, shared by all its threads."""
         return WorkingMemory(self._client, self.id, None)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from memfold.arguments import json_object, several
 from memfold.because import Because
-from memfold.building import new_id
+from memfold.building import build, new_id
 from memfold.client import Client, Intent, Write
 from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
 from memfold.events import Content, Metadata, Role
 from memfold.ids import check_id
+from memfold.initial import put_initial
 from memfold.lists import PAGE_DEFAULT, Page, Part
 from memfold.messages import MessageLike, message_list
 from memfold.pages import MessageFilter, Messages, Range, read_history
@@ -46,6 +48,15 @@ class Thread:
         return f"Thread({self.resource_id!r}, {self.id!r})"
 
     @property
+    def is_read_only(self) -> bool:
+        """Tell whether this handle, and all that it gives, refuses to write."""
+        return self._client.is_read_only
+
+    def read_only(self) -> Thread:
+        """Return the same thread as a handle that cannot write, nor can any handle it gives."""
+        return Thread(self._client.read_only(), self.resource_id, self.id)
+
+    @property
     def working_memory(self) -> WorkingMemory:
         """The thread's own working memory, apart from its resource's."""
         return WorkingMemory(self._client, self.resource_id, self.id, lambda: self.incarnation)
@@ -55,16 +66,31 @@ class Thread:
         *,
         title: str = "",
         metadata: Metadata | None = None,
+        working_memory: str | Mapping[str, Any] | None = None,
         because: Because = None,
         expected: int | None = None,
         correlation: str | None = None,
     ) -> Receipt:
-        """Create the thread; one that its messages have begun takes title and metadata."""
+        """Create the thread; one that its messages have begun takes title and metadata.
+
+        ``working_memory`` is its own memory to begin with, put only where it has none. That is a
+        message of its own and goes first: if this process ends between the two, ``create`` again
+        does the rest. The receipt's ``applied()`` speaks for both.
+        """
         data = {"title": title, "metadata": json_object(metadata or {}, "metadata=")}
+        first: Receipt | None = None
         # A thread is created whatever became of the life that this handle has read.
-        return await self._client.write(
+        if working_memory is not None:
+            # What cannot be published must not be found out after the first half.
+            build(self._thread, "ThreadCreated", data)
+            memory = WorkingMemory(self._client, self.resource_id, self.id)
+            first = await put_initial(
+                memory, working_memory, because=because, correlation=correlation
+            )
+        receipt = await self._client.write(
             self._thread, [("ThreadCreated", data)], Intent(expected, because, correlation)
         )
+        return receipt if first is None else replace(receipt, _first=first)
 
     async def get(self, *, fresh: bool = True) -> ThreadState | None:
         """Return title, metadata and the like; None if there is no such thread."""

@@ -35,12 +35,6 @@ FETCH_ROWS: Final = 64
 _ACTIVITY: Final = f"""
 SELECT max(created_at_us), max(updated_at_us) FROM message WHERE thread = ? AND valid_to = {OPEN}
 """  # noqa: S608  # constants only
-_DEFINITIONS: Final = f"""
-SELECT resource, thread, kind, body FROM definition JOIN working_memory
-    ON definition.memory = working_memory.key
-WHERE valid_to = {OPEN} AND (resource, thread) IN
-    (SELECT unnest($1::TEXT[]) AS resource, unnest($2::TEXT[]) AS thread)
-"""  # noqa: S608  # constants only
 _OUTCOMES: Final = """
 SELECT sequence, index, kind, reason, detail, of_sequence, of_index FROM outcome
 WHERE sequence IN (SELECT unnest($1::BIGINT[]))
@@ -82,21 +76,34 @@ class Reader:
         found = self._cursor.execute(FIND_DEFINITIONS, [[row[0]]]).fetchone()
         return memory_from(row, None if found is None else Definition(found[1], found[2]))
 
-    def definition(
+    def memory_in_force(
         self, resource: str | None, thread: str | None
-    ) -> tuple[Definition, Whose] | None:
-        """Return the definition in force for one working memory, and whose it is."""
+    ) -> tuple[Memory | None, tuple[Definition, Whose] | None]:
+        """Return one working memory, and the definition in force for it with whose that is."""
         key = (resource, thread)
-        places = definition_places(key)
-        rows = self._cursor.execute(
-            _DEFINITIONS,
-            [[place[0] or "" for place in places], [place[1] or "" for place in places]],
-        ).fetchall()
-        found: dict[MemoryKey, Memory] = {
-            (row[0] or None, row[1] or None): Memory(definition=Definition(row[2], row[3]))
-            for row in rows
+        places = dict.fromkeys(definition_places(key))
+        rows = {
+            (row[1] or None, row[2] or None): row
+            for row in self._cursor.execute(
+                FIND_MEMORIES,
+                [[place[0] or "" for place in places], [place[1] or "" for place in places]],
+            ).fetchall()
         }
-        return definition_in_force(found, key)
+        if not rows:
+            return None, None
+        definitions = {
+            row[0]: Definition(row[1], row[2])
+            for row in self._cursor.execute(
+                FIND_DEFINITIONS, [[row[0] for row in rows.values()]]
+            ).fetchall()
+        }
+        # Of the other places only the definition is wanted: their documents are not decoded.
+        found: dict[MemoryKey, Memory] = {
+            place: Memory(definition=definitions.get(row[0])) for place, row in rows.items()
+        }
+        own = rows.get(key)
+        memory = None if own is None else memory_from(own, definitions.get(own[0]))
+        return memory, definition_in_force(found, key)
 
     def thread(self, resource: str, thread: str) -> Shown:
         """Return one thread, live or not, with what its messages say of it."""

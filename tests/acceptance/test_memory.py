@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 import memfold
-from memfold import InvalidEvent, Memory
+from memfold import InvalidEvent, Memory, WorkingMemory
 from memfold_consumers import local
 from memfold_consumers.local_engine import ensure_engine
 from support.broker import bare_client
@@ -30,8 +30,14 @@ import asyncio, sys, memfold
 async def main(url, name, updates):
     async with memfold.connect(url, actor=name) as memory:
         working = memory.resource("alice").working_memory
+        thread = memory.resource("alice").thread("t").working_memory
+        other = memory.resource("alice").thread("other").working_memory
         for n in range(int(updates)):
-            await working.merge({f"{name}-{n}": n})
+            await asyncio.gather(
+                working.merge({f"{name}-{n}": n}),
+                thread.append(f"{name}-{n}"),
+                other.edit(f"[ ] {name}-{n};", f"[x] {name}-{n};"),
+            )
 asyncio.run(main(*sys.argv[1:]))
 """
 
@@ -59,18 +65,60 @@ async def content(memory: Memory, resource: str = "alice") -> Any:  # noqa: ANN4
     return None if state is None else state.content
 
 
-async def test_sixty_four_tasks_merging_one_memory_lose_nothing(memory: Memory) -> None:
-    """Every key of every task is there."""
-    working = memory.resource("alice").working_memory
-    await asyncio.gather(*(working.merge({f"k{n}": n}) for n in range(TASKS)))
-    assert await content(memory) == {f"k{n}": n for n in range(TASKS)}
+@pytest.mark.parametrize(
+    ("scope", "checked"), [("resource", False), ("thread", False), ("thread", True)]
+)
+async def test_sixty_four_tasks_changing_one_memory_lose_nothing(
+    memory: Memory, tmp_path: Path, scope: str, checked: bool
+) -> None:
+    """B176, B177, B178: merges, appends and edits of three clients, each memory's first write too.
+
+    Every key, line and replacement of every task is there.
+    """
+    url = await url_of(tmp_path)
+    numbers = range(TASKS)
+    async with (
+        memfold.connect(url, actor="second") as second,
+        memfold.connect(url, actor="third") as third,
+    ):
+
+        def named(client: Memory, name: str) -> WorkingMemory:
+            owner = client.resource(name)
+            return owner.working_memory if scope == "resource" else owner.thread("t").working_memory
+
+        def by(n: int, name: str) -> WorkingMemory:
+            return named((memory, second, third)[n % 3], name)
+
+        await named(memory, "edited").replace("".join(f"[ ] {n};\n" for n in numbers))
+        receipts = await asyncio.gather(
+            *(by(n, "merged").merge({f"k{n}": n}, check=checked) for n in numbers),
+            *(by(n, "grown").append(f"line {n}", check=checked) for n in numbers),
+            *(by(n, "edited").edit(f"[ ] {n};", f"[x] {n};", check=checked) for n in numbers),
+        )
+        assert {await receipt.applied() for receipt in receipts} == {"applied"}
+    merged, grown, edited = [
+        await named(memory, name).get() for name in ("merged", "grown", "edited")
+    ]
+    assert merged is not None
+    assert merged.content == {f"k{n}": n for n in numbers}
+    assert grown is not None
+    assert isinstance(grown.content, str)
+    assert sorted(grown.content.split("\n")) == sorted(f"line {n}" for n in numbers)
+    assert edited is not None
+    assert edited.content == "".join(f"[x] {n};\n" for n in numbers)
 
 
-async def test_four_processes_merging_one_memory_lose_nothing(
+async def test_four_processes_changing_one_memory_lose_nothing(
     memory: Memory, tmp_path: Path
 ) -> None:
-    """Each of four processes makes a hundred updates at once; all four hundred are there."""
+    """B177, B178: each of four processes makes a hundred updates of each kind at once.
+
+    Merges of the resource's memory, appends to and edits of those of two threads: all are there.
+    """
     url = await url_of(tmp_path)
+    names = [f"agent{p}-{n}" for p in range(PROCESSES) for n in range(UPDATES)]
+    other = memory.resource("alice").thread("other").working_memory
+    await other.replace("".join(f"[ ] {name};\n" for name in names))
     processes = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-c", MERGER, url, f"agent{n}", str(UPDATES)
@@ -80,12 +128,19 @@ async def test_four_processes_merging_one_memory_lose_nothing(
     assert [await process.wait() for process in processes] == [0] * PROCESSES
     # Another client's writes: this one asks for all that is in the log by now.
     last = (await memory.status())["stream"]["last_sequence"]
-    assert last >= PROCESSES * UPDATES
+    assert last > PROCESSES * UPDATES
     receipt = await memory.resource("bob").working_memory.merge({"last": True})
     assert await receipt.applied() == "applied"
     assert await content(memory) == {
         f"agent{p}-{n}": n for p in range(PROCESSES) for n in range(UPDATES)
     }
+    grown = await memory.resource("alice").thread("t").working_memory.get()
+    assert grown is not None
+    assert isinstance(grown.content, str)
+    assert sorted(grown.content.split("\n")) == sorted(names)
+    edited = await other.get()
+    assert edited is not None
+    assert edited.content == "".join(f"[x] {name};\n" for name in names)
 
 
 async def test_a_publisher_needs_no_sdk(connection: Client) -> None:
@@ -109,7 +164,7 @@ async def test_a_publisher_needs_no_sdk(connection: Client) -> None:
 
 
 async def test_all_merge_cases_pass_through_publish_fold_and_query(memory: Memory) -> None:
-    """Each case of the shared list, on a resource of its own."""
+    """B164: each case of the shared list, on a resource of its own."""
     cases = json.loads((shared_dir() / "data" / "merge_cases.json").read_text())
     for number, case in enumerate(cases):
         working = memory.resource(f"case{number}").working_memory

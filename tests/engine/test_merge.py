@@ -40,6 +40,7 @@ def test_the_examples_of_the_rfc(target: Any, patch: Any, result: Any) -> None: 
 
 
 def test_the_shared_merge_cases() -> None:
+    """B164: every case of the list, level "merge"."""
     cases = json.loads((shared_dir() / "data" / "merge_cases.json").read_text("utf-8"))
     assert len(cases) == 43
     for case in cases:

@@ -231,7 +231,8 @@ def test_what_is_read_is_plain_json_again() -> None:
 def test_every_public_name_can_be_imported() -> None:
     names = [name for name in dir(memfold) if name[0].isupper() and name != "TYPE_CHECKING"]
     assert {"Memory", "Message", "Receipt", "RevisionConflict"} <= set(names)
-    assert all(getattr(memfold, name).__name__ == name for name in names)
+    found = {name: getattr(memfold, name) for name in names}
+    assert all(getattr(value, "__name__", name) == name for name, value in found.items())
     assert memfold.connect.__name__ == "connect"
     assert isinstance(memfold.__version__, str)
     with pytest.raises(AttributeError):

@@ -10,8 +10,7 @@ import pytest
 
 import memfold
 from memfold import InvalidRequest, Memory
-from support.broker import running_broker
-from support.engine import running_engine
+from support.engine import running_memory
 
 pytestmark = pytest.mark.integration
 
@@ -20,13 +19,7 @@ SCHEMA: dict[str, Any] = {"type": "object", "properties": {"age": {"type": "inte
 
 @pytest.fixture
 async def memory(tmp_path: Path) -> AsyncIterator[Memory]:
-    for name in ("broker", "engine"):
-        (tmp_path / name).mkdir()
-    async with (
-        running_broker(tmp_path / "broker") as broker,
-        running_engine(broker.url, tmp_path / "engine"),
-        memfold.connect(broker.url, actor="bot") as opened,
-    ):
+    async with running_memory(tmp_path) as (opened, _):
         yield opened
 
 
