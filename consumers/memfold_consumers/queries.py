@@ -22,7 +22,7 @@ from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold_consumers import lists, requests
 from memfold_consumers.requests import read_request
 from memfold_consumers.snapshots import load_snapshot, snapshot_json
-from memfold_projections.history import changes
+from memfold_projections.history import changes, parked_whole
 from memfold_projections.reader import Reader, reading
 from memfold_projections.views import definition_json, memory_json, resource_view
 
@@ -162,7 +162,12 @@ class Queries:
             known = reader.outcomes([sequence for sequence, _ in wanted])
             answers: list[list[dict[str, object]]] = []
             for sequence, number in wanted:
-                found = [known.get((sequence, n), ("applied", "", "", None)) for n in range(number)]
+                first = known.get((sequence, 0), _APPLIED)
+                # A message that cannot be taken apart is parked under its first index.
+                whole = first[0] == "parked" and number > 1
+                whole = whole and parked_whole(self._store.log, self._namespace, sequence)
+                rest = first if whole else _APPLIED
+                found = [known.get((sequence, n), rest) for n in range(number)]
                 answers.append([dict(zip(_OUTCOME_FIELDS, each, strict=True)) for each in found])
             return encode({"sequence": reader.sequence, "outcomes": answers})
 
@@ -258,6 +263,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "parked": (requests.ParkedRequest, Queries.parked),
     "status": (requests.StatusRequest, Queries.status),
 }
+_APPLIED: Final = ("applied", "", "", None)
 _OUTCOME_FIELDS: Final = ("kind", "reason", "detail", "of")
 
 

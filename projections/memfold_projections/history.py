@@ -22,6 +22,10 @@ WHERE sequence >= $after AND sequence <= $upto AND split_part(subject, '.', 4) =
 ORDER BY sequence
 """
 
+_MESSAGE: Final = """
+SELECT sequence, time_ns, subject, payload, msg_id FROM event WHERE sequence = ?
+"""
+
 
 def changes(  # noqa: PLR0913  # one query with its named parts
     log: Log,
@@ -73,6 +77,19 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     finally:
         cursor.close()
     return found, None
+
+
+def parked_whole(log: Log, namespace: str, sequence: int) -> bool:
+    """Tell whether what was parked at index 0 is all of its message: it has no other events."""
+    cursor = log.cursor()
+    try:
+        row = cursor.execute(_MESSAGE, [sequence]).fetchone()
+    finally:
+        cursor.close()
+    if row is None:
+        return False
+    # Their number does not depend on the time.
+    return sum(1 for _ in read_message(namespace, Recorded(*row), time_us=0)) == 1
 
 
 def _change(event: Event, outcome: str, reason: str) -> dict[str, Any]:
