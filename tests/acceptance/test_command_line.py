@@ -168,13 +168,6 @@ def test_show_prints_the_snapshot(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("ingested")
-def test_show_of_an_unknown_thread_prints_nulls(data: Path) -> None:
-    found = memfold("--data", data, "show", "ada", "--thread", "none", "--json").json()
-    assert found["working_memory"]["thread"] is None
-    assert found["messages"] == []
-
-
-@pytest.mark.usefixtures("ingested")
 def test_messages_come_oldest_first_all_or_the_last(data: Path) -> None:
     every = memfold("--data", data, "messages", "ada", "--json").json()
     assert [each["id"] for each in every["messages"]] == ["D1:1", "D1:2", "D2:1"]
@@ -242,6 +235,31 @@ def test_an_unknown_resource_is_not_found(data: Path, command: str) -> None:
 
 
 @pytest.mark.usefixtures("ingested")
+@pytest.mark.parametrize("command", ["show", "messages", "log"])
+def test_an_unknown_thread_is_not_found(data: Path, command: str) -> None:
+    ran = memfold("--data", data, command, "ada", "--thread", "none", "--json")
+    assert ran.code == 3
+    assert ran.error()["code"] == "not_found"
+    plain = memfold("--data", data, command, "ada", "--thread", "none")
+    assert (plain.code, plain.out) == (3, "")
+    assert plain.err == "memfold: nothing is known of thread 'none' of resource 'ada'\n"
+
+
+@pytest.mark.usefixtures("ingested")
+@pytest.mark.parametrize("arguments", ["status", "status --json", "log ada --json", "--version"])
+def test_a_closed_output_is_no_error(data: Path, arguments: str) -> None:
+    """Closed by the shell, there is no stream at all; nothing else may get its number."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" {arguments} --data "$1" >&-', MEMFOLD, data],
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=TIMEOUT_S,
+        env=environment(),
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.usefixtures("ingested")
 def test_lines_are_ingested_around_the_bad_ones(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     rejected = {"scope": "resource", "mode": "append", "content": "over JSON"}
@@ -282,7 +300,10 @@ def test_a_dash_is_the_standard_input_of_an_ingest_only(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("ingested")
-@pytest.mark.parametrize("arguments", [("schema", "--json"), ("log", "ada"), ("show", "ada")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("schema", "--json"), ("log", "ada"), ("show", "ada"), ("--help",), ("show", "--help")],
+)
 def test_a_broken_pipe_ends_the_command_quietly(data: Path, arguments: tuple[str, ...]) -> None:
     command = [str(MEMFOLD), "--data", str(data), *arguments]
     with subprocess.Popen(

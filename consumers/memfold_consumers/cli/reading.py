@@ -45,8 +45,9 @@ async def show(options: Options, resource: str, thread: str | None, last: int) -
             older, _ = await _newest(access, resource, arguments, last - len(messages))
             messages = older + messages
         memories: Answer = found["working_memory"]
-        if not messages and memories["resource"] is None and found["thread_state"] is None:
-            await _check_known(access, resource, sequence)
+        own = memories["resource"] if thread is None else memories["thread"]
+        if not messages and own is None and found["thread_state"] is None:
+            await _check_known(access, resource, thread, sequence)
     if options.json:
         write_json(
             {
@@ -82,7 +83,7 @@ async def messages(options: Options, resource: str, thread: str | None, last: in
             arguments: Answer = {"thread": thread}
             found, sequence = await _newest(access, resource, arguments, last, minimum)
         if not found:
-            await _check_known(access, resource, sequence)
+            await _check_known(access, resource, thread, sequence)
     if options.json:
         write_json(
             {"resource": resource, "thread": thread, "messages": found, "sequence": sequence}
@@ -98,7 +99,7 @@ async def threads(options: Options, resource: str) -> int:
     async with engine(options, actor=ACTOR) as access:
         found, sequence = await _all(access, "threads", resource, {})
         if not found:
-            await _check_known(access, resource, sequence)
+            await _check_known(access, resource, None, sequence)
     if options.json:
         write_json({"resource": resource, "threads": found, "sequence": sequence})
     else:
@@ -147,7 +148,7 @@ async def log(options: Options, resource: str, thread: str | None, *, everything
             flush()
             number += len(page)
             if number == 0:
-                await _check_known(access, resource, sequence)
+                await _check_known(access, resource, thread, sequence)
     return OK
 
 
@@ -233,11 +234,20 @@ async def _newest(
     return [message for page in reversed(pages) for message in page], asked["as_of"]
 
 
-async def _check_known(access: Access, resource: str, sequence: int) -> None:
-    """Raise ``NotFound`` for a resource without memory, messages and threads."""
-    asked = access.ask
-    memory = await asked("working_memory", resource, {"thread": None}, min_sequence=sequence)
-    found = await asked("threads", resource, {"limit": 1}, min_sequence=sequence)
-    if memory["working_memory"] is None and not found["threads"]:
+async def _check_known(access: Access, resource: str, thread: str | None, sequence: int) -> None:
+    """Raise ``NotFound`` for a resource, or its thread, without memory, messages and threads."""
+
+    async def asked(operation: str, **arguments: object) -> Answer:
+        return await access.ask(operation, resource, arguments, min_sequence=sequence)
+
+    memory = await asked("working_memory", thread=None)
+    if memory["working_memory"] is None and not (await asked("threads", limit=1))["threads"]:
         message = f"nothing is known of resource {resource!r}"
+        raise NotFound(message)
+    if thread is None:
+        return
+    memory = await asked("working_memory", thread=thread)
+    state = await asked("thread", thread=thread)
+    if memory["working_memory"] is None and state["thread_state"] is None:
+        message = f"nothing is known of thread {thread!r} of resource {resource!r}"
         raise NotFound(message)
