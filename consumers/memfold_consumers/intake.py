@@ -224,8 +224,6 @@ class Intake:
             and self._queue_bytes < QUEUE_BYTES_MAX
         ):
             self._pull_number += 1
-            # Without a request outstanding the server had no reason to be heard.
-            self._heard_at = asyncio.get_running_loop().time()
             pull = str(self._pull_number)
             self._pulls[pull] = PULL_MESSAGES
             request = {
