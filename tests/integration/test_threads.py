@@ -180,7 +180,7 @@ async def seventeen(memory: Memory) -> None:
 
 
 async def test_pages_by_number_with_totals_on_request(memory: Memory) -> None:
-    """B26, B28, B29, B30, B44, B45, B46: newest first by default, 17 threads in pages of 7."""
+    """B26, B28, B29, B30, B32, B44, B45, B46, B48: newest first, pages of 7."""
     await seventeen(memory)
     resource = memory.resource("r")
     first = await resource.thread_page(limit=7, total=True)

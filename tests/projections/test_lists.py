@@ -67,7 +67,7 @@ def paged(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_thread_lists_are_what_a_slow_account_sorts_and_filters(tmp_path: Path, seed: int) -> None:
-    """B26 to B46: any filter, order, page size and state gives the same threads in one order."""
+    """B26, B30, B34, B36, B37, B40, B41, B42, B44: any filter, order, page and state."""
     generation, log = folded(tmp_path / "a.duckdb", 200 + seed, 300)
     chance = random.Random(seed)
     with reading(generation) as reader:
@@ -140,7 +140,7 @@ def test_resource_lists_are_what_a_slow_account_sorts_and_filters(tmp_path: Path
 
 @pytest.mark.parametrize("seed", range(3))
 def test_message_lists_are_what_a_slow_account_filters(tmp_path: Path, seed: int) -> None:
-    """B76 to B108: filters, dates, several threads, pages by number and windows, at any state."""
+    """B76, B78, B80, B105, B106, B108: filters, dates, several threads, pages, at any state."""
     generation, log = folded(tmp_path / "a.duckdb", 300 + seed, 300)
     chance = random.Random(seed)
     with reading(generation) as reader:
