@@ -179,6 +179,29 @@ def test_messages_come_oldest_first_all_or_the_last(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("ingested")
+def test_lists_are_filtered_as_they_are_typed(data: Path) -> None:
+    def listed(*arguments: str) -> list[str]:
+        found = memfold("--data", data, *arguments, "--json").json()
+        return [each["id"] for each in found.get("threads", found.get("messages"))]
+
+    oldest = listed("threads", "ada", "--oldest-first", "--first", "1")
+    assert oldest == ["session_1"]
+    assert listed("threads", "ada", "--archived") == []
+    assert set(listed("threads", "--no-archived", "--order", "last_message_at")) >= set(oldest)
+    everything = listed("messages", "ada")
+    speakers = memfold("--data", data, "messages", "ada", "--json").json()["messages"]
+    name = speakers[0]["metadata"]["speaker"]
+    said = [each["id"] for each in speakers if each["metadata"]["speaker"] == name]
+    assert listed("messages", "ada", "--metadata", f"speaker={name}") == said
+    assert listed("messages", "ada", "--metadata", "speaker=1") == []
+    first = speakers[0]["created_at"]
+    assert listed("messages", "ada", "--until", first)[0] == everything[0]
+    assert listed("messages", "ada", "--since", "2100-01-01") == []
+    for wrong in (("--since", "soon"), ("--metadata", "speaker")):
+        assert memfold("--data", data, "messages", "ada", *wrong).code == 2
+
+
+@pytest.mark.usefixtures("ingested")
 def test_threads_and_parked_are_lists(data: Path) -> None:
     found = memfold("--data", data, "threads", "ada", "--json").json()
     assert [each["id"] for each in found["threads"]] == ["session_2", "session_1"]

@@ -19,6 +19,7 @@ from memfold_consumers.cli.options import Options
 _DEFAULTS: Final = Options()
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Last = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
+Entries = Annotated[tuple[str, ...], Parameter(name="--metadata", negative=(), show_default=False)]
 ThreadName = Annotated[str | None, Parameter(help="A thread of the resource.")]
 
 
@@ -120,6 +121,9 @@ def messages(
     *,
     thread: ThreadName = None,
     last: Last | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    metadata: Entries = (),
     options: Options = _DEFAULTS,
 ) -> int:
     """List messages, oldest first.
@@ -130,24 +134,54 @@ def messages(
         The owner of the messages.
     last
         Only so many, the newest.
+    since
+        Created at this time or later, as 2026-11-21 or 2026-11-21T10:00:00Z.
+    until
+        Created at this time or earlier.
+    metadata
+        With this entry in its metadata; VALUE is JSON, or else text. Can be given again.
     """
     from memfold_consumers.cli import reading
+    from memfold_consumers.cli.filters import MessageFilters
 
-    return _run(reading.messages(options, resource, thread, last))
+    filters = MessageFilters(metadata, since, until)
+    return _run(reading.messages(options, resource, thread, last, filters))
 
 
 @app.command
-def threads(resource: str, /, *, options: Options = _DEFAULTS) -> int:
-    """List the threads of a resource.
+def threads(
+    resource: str | None = None,
+    /,
+    *,
+    first: Last | None = None,
+    order: Literal["created_at", "updated_at", "last_message_at"] = "created_at",
+    oldest_first: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    archived: bool | None = None,
+    metadata: Entries = (),
+    options: Options = _DEFAULTS,
+) -> int:
+    """List the threads of a resource, or of all, the newest first.
 
     Parameters
     ----------
     resource
         The owner of the threads.
+    first
+        Only so many.
+    order
+        What the newest are: created, changed, or written to last.
+    oldest_first
+        Turn the order around.
+    archived
+        Only archived ones, or only the others.
+    metadata
+        With this entry in its metadata; VALUE is JSON, or else text. Can be given again.
     """
     from memfold_consumers.cli import reading
+    from memfold_consumers.cli.filters import ThreadFilters
 
-    return _run(reading.threads(options, resource))
+    filters = ThreadFilters(metadata, order, oldest_first, archived, first)
+    return _run(reading.threads(options, resource, filters))
 
 
 @app.command

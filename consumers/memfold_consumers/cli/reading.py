@@ -9,6 +9,7 @@ from memfold.errors import NotFound
 from memfold.ids import check_id
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import DIVERGED, OK, report
+from memfold_consumers.cli.filters import MessageFilters, ThreadFilters
 from memfold_consumers.cli.options import Options
 from memfold_consumers.cli.output import Printer, compact, flush, write_json
 from memfold_consumers.cli.showing import Answer, flat, print_change, print_memory, print_messages
@@ -72,15 +73,21 @@ async def show(options: Options, resource: str, thread: str | None, last: int) -
     return OK
 
 
-async def messages(options: Options, resource: str, thread: str | None, last: int | None) -> int:
+async def messages(
+    options: Options,
+    resource: str,
+    thread: str | None,
+    last: int | None,
+    filters: MessageFilters,
+) -> int:
     """Print messages, oldest first: all, or the last ones."""
     _check(resource, thread)
+    arguments: Answer = {"thread": thread, **filters.arguments()}
     async with engine(options, actor=ACTOR) as access:
         if last is None:
-            found, sequence = await _all(access, "messages", resource, {"thread": thread})
+            found, sequence = await _all(access, "messages", resource, arguments)
         else:
             minimum = await access.last_sequence()
-            arguments: Answer = {"thread": thread}
             found, sequence = await _newest(access, resource, arguments, last, minimum)
         if not found:
             await _check_known(access, resource, thread, sequence)
@@ -93,21 +100,34 @@ async def messages(options: Options, resource: str, thread: str | None, last: in
     return OK
 
 
-async def threads(options: Options, resource: str) -> int:
-    """Print the threads of a resource, the newest first."""
+async def threads(options: Options, resource: str | None, filters: ThreadFilters) -> int:
+    """Print the threads of a resource, or of all of them, in the order that is asked for."""
     _check(resource, None)
     async with engine(options, actor=ACTOR) as access:
-        found, sequence = await _all(access, "threads", resource, {})
-        if not found:
+        found, sequence = await _all(
+            access, "threads", resource, filters.arguments(), first=filters.first
+        )
+        if not found and resource is not None:
             await _check_known(access, resource, None, sequence)
     if options.json:
         write_json({"resource": resource, "threads": found, "sequence": sequence})
-    else:
-        Printer().table(
-            ("thread", "title", "created", "updated"),
-            [(each["id"], each["title"], each["created_at"], each["updated_at"]) for each in found],
-        )
+        return OK
+    columns = (
+        _THREAD_COLUMNS if resource is not None else {"resource": "resource"} | _THREAD_COLUMNS
+    )
+    rows = [[each[field] or "" for field in columns.values()] for each in found]
+    Printer().table(tuple(columns), rows)
     return OK
+
+
+_THREAD_COLUMNS: Final = {
+    "thread": "id",
+    "title": "title",
+    "created": "created_at",
+    "updated": "updated_at",
+    "last message": "last_message_at",
+    "archived": "archived_at",
+}
 
 
 async def parked(options: Options, resource: str | None) -> int:
@@ -203,13 +223,20 @@ async def _pages(
 
 
 async def _all(
-    access: Access, operation: str, resource: str | None, arguments: Answer
+    access: Access,
+    operation: str,
+    resource: str | None,
+    arguments: Answer,
+    *,
+    first: int | None = None,
 ) -> tuple[list[Answer], int]:
     found: list[Answer] = []
     sequence = 0
     async for page, at in _pages(access, operation, operation, resource, arguments):
         found += page
         sequence = at
+        if first is not None and len(found) >= first:
+            return found[:first], sequence
     return found, sequence
 
 
