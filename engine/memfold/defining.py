@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
+from memfold.arguments import json_object
 from memfold.definitions import make_definition
 from memfold.errors import InvalidEvent, InvalidRequest, Rejected
 from memfold.gate import check
@@ -42,13 +43,11 @@ def definition_fields(template: object, schema: object) -> dict[str, Any]:
 
 
 def _json_schema(schema: object) -> dict[str, Any]:
-    if isinstance(schema, Mapping):
-        return dict(cast("Mapping[str, Any]", schema))
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        problem = "schema= takes a JSON Schema (a mapping) or a pydantic model class"
-        raise InvalidRequest(problem)
+    model: object = schema
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return json_object(schema, "schema=, unless it is a pydantic model class,")
     try:
-        return schema.model_json_schema()
+        return model.model_json_schema()
     except PydanticUserError as error:
-        message = f"{schema.__name__} has no JSON Schema: {error.message}"
+        message = f"{model.__name__} has no JSON Schema: {error.message}"
         raise Rejected(message, reason="schema_invalid") from None

@@ -203,7 +203,8 @@ def test_what_is_read_is_plain_json_again() -> None:
     }  # fmt: skip
     thread = {
         "id": "t", "resource": "alice", "title": "", "metadata": {}, "incarnation": 1,
-        "revision": 1, "created_at": time, "updated_at": time,
+        "revision": 1, "created_at": time, "updated_at": time, "last_message_at": time,
+        "archived_at": None, "source": None,
     }  # fmt: skip
     memory = {
         "content": {}, "format": "json", "revision": 2, "changed_at": time, "sequence": 9,
