@@ -21,6 +21,7 @@ from memfold.streams import ensure_streams
 from memfold.subjects import check_namespace, query_subject
 from memfold.tolerant import TolerantClient
 from memfold_consumers.app import make_app, make_broker
+from memfold_consumers.attached import Attached
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.fold_loop import FoldLoop
 from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
@@ -139,14 +140,16 @@ class Engine:
                     checkpoint=self.checkpoint,
                     align_s=settings.align_s,
                 )
+                attached = Attached(self.connection, settings, store, self.checkpoint)
                 self._queries = Queries(
                     store,
                     self.checkpoint,
                     settings.namespace,
+                    blobs=attached.blobs,
                     stream_sequence=lambda: self._loop.stream_sequence,
                     status=self._status,
                 )
-                async with self._folding():
+                async with self._folding(), attached.sweeping():
                     yield
             finally:
                 await running.run_in_executor(writer, store.close)

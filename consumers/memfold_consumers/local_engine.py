@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from memfold.attachments import ATTACH_ABOVE_BYTES
 from memfold.errors import EngineInUse, EngineUnavailable, InvalidRequest, MemfoldError
 from memfold.ids import check_id
 from memfold.subjects import check_namespace
@@ -61,12 +62,14 @@ async def local(
     port: int = 0,
     linger_s: float = 5.0,
     timeout_s: float = 30.0,
+    attach_above: int = ATTACH_ABOVE_BYTES,
 ) -> AsyncGenerator[Memory, None]:
     """Open the memory kept in a directory, starting its engine in the background if none runs.
 
     The engine, a process of its own with its NATS server, is shared by all who use the directory
     and ends ``linger_s`` seconds after the last. If it dies meanwhile it is started again. ``port``
-    and ``linger_s`` count only for an engine that this call starts; port 0 is any free one. Raises
+    and ``linger_s`` count only for an engine that this call starts; port 0 is any free one.
+    ``attach_above`` is as for ``memfold.connect``. Raises
     ``EngineUnavailable`` if there is no engine within ``timeout_s``, ``EngineInUse`` if the running
     one serves another namespace, ``InvalidRequest`` or ``InvalidId`` if an argument does not fit.
     """
@@ -76,7 +79,7 @@ async def local(
     # engine.json, so either it sees this one or we do not see it.
     with Lease(wish.data) as lease:
         async with AsyncExitStack() as stack:
-            memory, info = await _join(wish, actor, stack)
+            memory, info = await _join(wish, actor, attach_above, stack)
             watch = asyncio.create_task(_watch(wish, lease, info), name="memfold-local-watch")
             try:
                 yield memory
@@ -157,7 +160,9 @@ def _spawn(wish: _Wish) -> subprocess.Popen[bytes]:
     return process
 
 
-async def _join(wish: _Wish, actor: str, stack: AsyncExitStack) -> tuple[Memory, EngineInfo]:
+async def _join(
+    wish: _Wish, actor: str, attach_above: int, stack: AsyncExitStack
+) -> tuple[Memory, EngineInfo]:
     """Connect to an engine that is still the directory's once we are connected."""
     from memfold import connect
 
@@ -166,7 +171,12 @@ async def _join(wish: _Wish, actor: str, stack: AsyncExitStack) -> tuple[Memory,
         async with AsyncExitStack() as attempt:
             try:
                 memory = await attempt.enter_async_context(
-                    connect(info.url, actor=actor, namespace=wish.namespace)
+                    connect(
+                        info.url,
+                        actor=actor,
+                        namespace=wish.namespace,
+                        attach_above=attach_above,
+                    )
                 )
             except MemfoldError:
                 if current_engine(wish.data) == info:

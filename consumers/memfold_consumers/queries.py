@@ -28,6 +28,7 @@ from memfold_projections.views import definition_json, memory_json, resource_vie
 
 if TYPE_CHECKING:
     from memfold.state import Memory, Resource, Thread
+    from memfold_consumers.blobs import Blobs
     from memfold_consumers.checkpoint import Checkpoint
     from memfold_projections.store import Store
 
@@ -47,12 +48,14 @@ class Queries:
         checkpoint: Checkpoint,
         namespace: str,
         *,
+        blobs: Blobs,
         stream_sequence: Callable[[], int],
         status: Callable[[], Awaitable[dict[str, Any]]],
     ) -> None:
         self._store = store
         self._checkpoint = checkpoint
         self._namespace = namespace
+        self._blobs = blobs
         self._stream_sequence = stream_sequence
         self._status = status
 
@@ -147,6 +150,16 @@ class Queries:
         """Return the threads that were cloned from one."""
         name = _require(resource)
         return await self._read(lambda reader: lists.clones(reader, name, request))
+
+    async def attachment(self, resource: str | None, request: requests.AttachmentRequest) -> bytes:
+        """Return what is stored of an attachment, and one chunk of it if that is asked for."""
+        return await self._blobs.answer(_require(resource), request)
+
+    async def attachments(
+        self, resource: str | None, request: requests.AttachmentsRequest
+    ) -> bytes:
+        """Return which attachments the events of a resource refer to."""
+        return await self._blobs.answer_referred(_require(resource), request.hashes)
 
     async def outcome(self, resource: str | None, request: requests.OutcomeRequest) -> bytes:
         """Return what became of published events."""
@@ -256,6 +269,8 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "messages": (requests.MessagesRequest, Queries.messages),
     "window": (requests.WindowRequest, Queries.window),
     "clones": (requests.ClonesRequest, Queries.clones),
+    "attachment": (requests.AttachmentRequest, Queries.attachment),
+    "attachments": (requests.AttachmentsRequest, Queries.attachments),
     "outcome": (requests.OutcomeRequest, Queries.outcome),
     "known": (requests.KnownRequest, Queries.known),
     "history": (requests.HistoryRequest, Queries.history),

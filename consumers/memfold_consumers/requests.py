@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from memfold.chunks import CHUNKS_MAX, HASH
 from memfold.errors import InvalidRequest
 from memfold.events import Id, Time
 from memfold_projections.lists import ResourceOrder, ThreadOrder
@@ -24,6 +25,8 @@ Sequence = Annotated[int, AfterValidator(_in_columns)]
 """A number that the projection's columns can be compared with."""
 FromZero = Annotated[int, Field(ge=0), AfterValidator(_in_columns)]
 Position = tuple[Sequence, Sequence]
+Hash = Annotated[str, Field(pattern=f"^{HASH.pattern}$")]
+"""A SHA-256 in lower-case hexadecimal digits."""
 R = TypeVar("R", bound="Request")
 
 
@@ -122,6 +125,23 @@ class ClonesRequest(Request):
     """``clones``: the live threads that were cloned from one."""
 
     thread: Id
+
+
+class AttachmentRequest(Request):
+    """``attachment``: what is stored under a SHA-256, and one chunk of it, counted from 0.
+
+    ``from_copy`` is the copy that the answer with the first chunk has named.
+    """
+
+    sha256: Hash
+    chunk: Annotated[int, Field(ge=0, lt=CHUNKS_MAX)] | None = None
+    from_copy: Annotated[str, Field(max_length=1024)] | None = None
+
+
+class AttachmentsRequest(Request):
+    """``attachments``: those of these SHA-256s that an event of the resource refers to."""
+
+    hashes: Annotated[list[Hash], Field(max_length=1000)]
 
 
 class OutcomeRequest(Request):

@@ -24,6 +24,8 @@ class EngineSettings(BaseSettings):
     """Seconds in which the server refuses a second message with the same Nats-Msg-Id."""
     align_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds between two comparisons of the stream with the log."""
+    sweep_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds between two sweeps of attachments that nobody refers to; 0 for none."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Loopback port of Prometheus metrics; 0 for none. Needs the extra ``memfold[metrics]``."""
     telemetry: bool = False

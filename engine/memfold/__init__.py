@@ -9,9 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from memfold.attachments import Attachment as Attachment
     from memfold.building import Prepared as Prepared
     from memfold.clones import Clone as Clone
     from memfold.clones import Cut as Cut
+    from memfold.errors import AttachmentDamaged as AttachmentDamaged
     from memfold.errors import BrokerUnavailable as BrokerUnavailable
     from memfold.errors import EngineInUse as EngineInUse
     from memfold.errors import EngineUnavailable as EngineUnavailable
@@ -58,9 +60,11 @@ if TYPE_CHECKING:
     __version__: str
 
 _MODULES: Final = {
+    "attachments": ("Attachment",),
     "building": ("Prepared",),
     "clones": ("Clone", "Cut"),
     "errors": (
+        "AttachmentDamaged",
         "BrokerUnavailable",
         "EngineInUse",
         "EngineUnavailable",

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from memfold.attachments import ATTACH_ABOVE_BYTES
 from memfold.because import Appended, Because, Grounds, grounds
+from memfold.blobs import Blobs
 from memfold.building import Context, Prepared, build
 from memfold.connection import Connection
 from memfold.errors import ReadOnly
@@ -28,6 +30,7 @@ class Intent:
     because: Because = None
     correlation: str | None = None
     incarnation: int | None = None
+    attach_above: int | None = None
 
 
 NO_INTENT: Final = Intent()
@@ -44,6 +47,7 @@ class Client:
         actor: str,
         timeout_s: float,
         query_timeout_s: float,
+        attach_above: int = ATTACH_ABOVE_BYTES,
     ) -> None:
         self.connection = connection
         self.namespace = namespace
@@ -51,6 +55,14 @@ class Client:
         self.is_read_only = False
         self.queries = Queries(connection, namespace, timeout_s=query_timeout_s)
         self._publisher = Publisher(connection, namespace, timeout_s=timeout_s, engine=self.queries)
+        self.blobs = Blobs(
+            connection,
+            namespace,
+            actor,
+            self.queries,
+            timeout_s=timeout_s,
+            attach_above=attach_above,
+        )
         self._appended = Appended()
 
     def read_only(self) -> Client:
@@ -80,7 +92,8 @@ class Client:
     async def write(
         self, address: Address, writes: Sequence[Write], intent: Intent = NO_INTENT
     ) -> Receipt:
-        """Build events of one address and publish them together."""
+        """Build events of one address and publish them together, behind their attachments."""
+        writes, attachments = await self.blobs.take_out(writes, intent.attach_above)
         causation = self.grounds(intent.because, address.resource, address.thread).causation
         context = Context(causation, intent.correlation, intent.incarnation)
         events = [build(address, type_, data, context) for type_, data in writes]
@@ -89,7 +102,8 @@ class Client:
             for type_, data in writes
             if (message := _message_id(type_, data)) is not None
         )
-        receipt = await self.publish(events, expected=intent.expected, messages=messages)
+        async with self.blobs.stored(address.resource, attachments):
+            receipt = await self.publish(events, expected=intent.expected, messages=messages)
         for event, (type_, data) in zip(events, writes, strict=True):
             message_id = _message_id(type_, data)
             if message_id is not None and address.resource and address.thread:
@@ -124,6 +138,7 @@ class Client:
 
     async def close(self) -> None:
         """Wait for what is on its way, then close the connection."""
+        await self.blobs.close()
         try:
             await self._publisher.drain()
         finally:

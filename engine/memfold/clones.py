@@ -141,8 +141,11 @@ class Cloning:
         context = Context(correlation=self.wanted.correlation)
         bodies = map(_body, messages)
         events = (build(address, "MessageAppended", {"message": body}, context) for body in bodies)
-        for batch in _batches(events):
-            await self.client.publish(batch)
+        source, target = self.source.resource_id, self.target.resource_id
+        contents = [message.content for message in messages]
+        async with self.client.blobs.carried(source, target, contents):
+            for batch in _batches(events):
+                await self.client.publish(batch)
 
     async def _copy_memories(self, state: Snapshot) -> None:
         """Copy the thread's own memory and definition; of another resource, its memory as well.

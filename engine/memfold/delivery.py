@@ -70,12 +70,15 @@ class Delivery:
         log: LogReader,
         outgoing: Outgoing,
         deadline: float,
+        *,
+        attempt_s: float = ATTEMPT_S,
     ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._log = log
         self._outgoing = outgoing
         self._deadline = deadline
+        self._attempt_s = attempt_s
         self._clock = asyncio.get_running_loop().time
         self._missing = 0
         self._asked_engine = False
@@ -118,7 +121,7 @@ class Delivery:
                 self._namespace, outgoing.address
             )
         reply = await self._connection.request(
-            outgoing.subject, outgoing.payload, ATTEMPT_S, headers
+            outgoing.subject, outgoing.payload, self._attempt_s, headers
         )
         answer: dict[str, Any] = orjson.loads(reply.data)
         self._missing = 0

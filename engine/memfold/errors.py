@@ -89,6 +89,12 @@ class NotFound(MemfoldError):
     code = "not_found"
 
 
+class AttachmentDamaged(MemfoldError):
+    """What is stored of an attachment is not what its reference says: size or SHA-256 differ."""
+
+    code = "attachment_damaged"
+
+
 class BrokerUnavailable(MemfoldError):
     """No NATS server answered; what was not acknowledged may or may not be in the log."""
 

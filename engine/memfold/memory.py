@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Unpack
 
+from memfold.attachments import ATTACH_ABOVE_BYTES
+from memfold.blobs import check_above
 from memfold.building import Prepared, prepare
 from memfold.client import Client
 from memfold.connection import Connection
@@ -43,12 +45,15 @@ async def connect(
     timeout_s: float = 30.0,
     query_timeout_s: float = QUERY_TIMEOUT_S,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    attach_above: int = ATTACH_ABOVE_BYTES,
     **nats_options: Any,  # noqa: ANN401  # nats-py's own
 ) -> AsyncGenerator[Memory, None]:
     """Open the memory of a namespace as ``actor``; it reconnects for ever once it was connected.
 
-    A publish is tried again for ``timeout_s`` seconds. Further options go to nats-py's ``connect``:
-    ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix`` and so on.
+    A publish is tried again for ``timeout_s`` seconds. Data URIs and bytes of more than
+    ``attach_above`` bytes in the parts of messages are kept as attachments. Further options go to
+    nats-py's ``connect``: ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix``
+    and so on.
 
     Raises:
         BrokerUnavailable: no server answered within ``connect_timeout_s`` seconds.
@@ -57,6 +62,7 @@ async def connect(
     """
     check_id(actor, "actor")
     check_namespace(namespace)
+    check_above(attach_above)
     connection = await Connection.open(
         url,
         name=f"memfold {actor}",
@@ -69,6 +75,7 @@ async def connect(
         actor=actor,
         timeout_s=timeout_s,
         query_timeout_s=query_timeout_s,
+        attach_above=attach_above,
     )
     try:
         yield Memory(client)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Unpack, overload
 
 from memfold.arguments import json_object
+from memfold.attachments import Attachment, read_reference
 from memfold.because import Because
 from memfold.building import new_id
 from memfold.client import Client, Intent
+from memfold.errors import InvalidRequest
 from memfold.events import Metadata
 from memfold.ids import check_id
 from memfold.lists import (
@@ -157,3 +161,40 @@ class Resource:
             everything=everything,
             fresh=fresh,
         )
+
+    async def attachment(self, reference: Mapping[str, Any]) -> Attachment:
+        """Return the bytes and media type of an attachment, its SHA-256 checked.
+
+        ``reference`` is what stands in the message: an object with the one key ``attachment``.
+
+        Raises:
+            InvalidRequest: it is not a reference.
+            NotFound: this resource has no such attachment: never stored, or deleted.
+            AttachmentDamaged: what is stored is not what the reference says.
+        """
+        found = read_reference(reference)
+        if found is None:
+            message = 'a reference is what a message holds: {"attachment": {"sha256": ...}}'
+            raise InvalidRequest(message)
+        return found.attachment(await self._client.blobs.read(self.id, found))
+
+    @overload
+    async def resolve(self, messages: MessageView) -> MessageView: ...
+    @overload
+    async def resolve(self, messages: Sequence[MessageView]) -> list[MessageView]: ...
+    async def resolve(
+        self, messages: MessageView | Sequence[MessageView]
+    ) -> MessageView | list[MessageView]:
+        """Return messages of this resource with their attachments put back as data URIs.
+
+        Raises:
+            NotFound: one of them was never stored, or has been deleted.
+            AttachmentDamaged: what is stored is not what its reference says.
+        """
+        blobs = self._client.blobs
+        if isinstance(messages, MessageView):
+            return replace(messages, content=await blobs.resolve(self.id, messages.content))
+        # One after the other: each can be large, and is read by several requests at once.
+        return [
+            replace(each, content=await blobs.resolve(self.id, each.content)) for each in messages
+        ]

@@ -145,16 +145,19 @@ class Thread:
         because: Because = None,
         expected: int | None = None,
         correlation: str | None = None,
+        attach_above: int | None = None,
     ) -> Receipt:
         """Append one message, or several that are recorded together or not at all.
 
-        A message saved again under its id replaces the old one and keeps its place. An empty list
-        writes nothing and raises ``InvalidRequest``: there would be nothing to give a receipt for.
+        A message saved again under its id replaces the old one and keeps its place. Data URIs and
+        bytes in its parts are kept as attachments if they are larger than ``attach_above`` bytes.
+        An empty list writes nothing and raises ``InvalidRequest``: there would be nothing to give a
+        receipt for.
         """
         writes: list[Write] = [
             ("MessageAppended", {"message": message}) for message in message_list(messages)
         ]
-        intent = Intent(expected, because, correlation, self.incarnation)
+        intent = Intent(expected, because, correlation, self.incarnation, attach_above)
         return await self._client.write(self._messages, writes, intent)
 
     async def update_message(
@@ -166,10 +169,11 @@ class Thread:
         metadata: Metadata | None = None,
         because: Because = None,
         correlation: str | None = None,
+        attach_above: int | None = None,
     ) -> Receipt:
         """Change what is given of a message, in its place; metadata merges one level."""
         patch = _given(role=role, content=content, metadata=metadata)
-        intent = Intent(None, because, correlation, self.incarnation)
+        intent = Intent(None, because, correlation, self.incarnation, attach_above)
         return await self._client.write(
             self._messages, [("MessageUpdated", {"id": id, "patch": patch})], intent
         )

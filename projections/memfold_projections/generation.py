@@ -11,6 +11,7 @@ from memfold.errors import StorageError
 from memfold.fold import apply, evolve
 from memfold.limits import FOLD_VERSION
 from memfold.wire import Event, Recorded, Unreadable, read_message
+from memfold_projections.attachments import attachment_rows
 from memfold_projections.changes import Changes, NextKeys
 from memfold_projections.database import (
     OPEN,
@@ -45,6 +46,7 @@ TABLES: Final = (
     "outcome",
     "parked",
     "seen",
+    "attachment",
 )
 CLOSE_RESOURCES: Final = f"""
 UPDATE resource SET valid_to = ended.sequence
@@ -141,6 +143,7 @@ class Generation:
         try:
             folded = self._evolve(events, messages[-1].sequence, time_us)
             self._write(folded)
+            insert_rows(self._connection, "attachment", attachment_rows(messages))
             self._connection.execute("COMMIT")
         except BaseException:
             # What is in memory may be ahead of the file now: the next fold starts from the file.

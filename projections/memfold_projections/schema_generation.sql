@@ -109,3 +109,8 @@ CREATE TABLE seen (              -- a Bloom filter over hash stands in for an in
     sequence      BIGINT  NOT NULL,
     index         INTEGER NOT NULL
 );
+CREATE TABLE attachment (        -- which event of a resource names which attachment, folded or not
+    resource      TEXT    NOT NULL,  -- as the subject's token: also of what could not be read
+    sha256        BLOB    NOT NULL,
+    sequence      BIGINT  NOT NULL
+);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from memfold_consumers.local_engine import local
 from memfold_consumers.nats_probe import HOST, find_nats_server, free_port
 from memfold_consumers.ownership import engine_pid, engine_running
 
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.acceptance
 MEMFOLD = Path(sysconfig.get_path("scripts")) / "memfold"
 HELP = Path(__file__).resolve().parents[1] / "golden" / "help"
 COMMANDS = (
-    "serve demo ingest show messages threads log parked status schema".split()  # noqa: SIM905
+    "serve demo ingest show messages threads log parked status sweep schema".split()  # noqa: SIM905
 )
 TIMEOUT_S = 60
 NOWHERE = "nats://127.0.0.1:1"
@@ -238,6 +240,37 @@ def test_status_tells_stream_and_fold(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("ingested")
+def test_a_sweep_deletes_what_no_event_refers_to(data: Path) -> None:
+    sha256 = "ab" * 32
+
+    async def store() -> None:
+        async with local(data, actor="bot") as memory:
+            await memory._client.connection.request(
+                f"memfold.blob.sweep.{sha256}.bot.u1.2.0", b"abc"
+            )
+
+    asyncio.run(store())
+    young = memfold("sweep", "--data", data, "--json").json()
+    assert (young["orphans"], young["young"], young["chunks"]) == (1, 1, 0)
+    tried = memfold("sweep", "--data", data, "--older-than", "0s", "--dry-run", "--json").json()
+    assert tried == {
+        "dry_run": True,
+        "attachments": 1,
+        "orphans": 1,
+        "copies": 1,
+        "chunks": 1,
+        "bytes": 3,
+        "young": 0,
+        "foreign": 0,
+        "damaged": [],
+    }
+    shown = memfold("sweep", "--data", data, "--older-than=0s")
+    assert shown.code == 0, shown.err
+    assert ["chunks", "1"] in [line.split() for line in shown.out.splitlines()]
+    assert memfold("sweep", "--data", data, "--json").json()["attachments"] == 0
+    assert memfold("sweep", "--data", data, "--older-than", "1x").code == 2
+
+
 def test_text_of_others_cannot_reach_the_terminal_or_turn_into_markup(data: Path) -> None:
     for arguments in (("show", "ada"), ("messages", "ada"), ("log", "ada")):
         ran = memfold("--data", data, *arguments)

@@ -203,6 +203,25 @@ def test_the_samples_of_the_guide_run_in_their_order(directory: Path) -> None:
     assert output[-1] == "64"
 
 
+def test_the_samples_of_the_page_on_attachments_run(directory: Path) -> None:
+    samples = "\n".join(blocks("docs/attachments.md", "python"))
+    program = (
+        "import asyncio\nimport memfold\nfrom memfold_consumers import local\n"
+        "async def main():\n    async with local('.memfold', actor='bot') as memory:\n"
+        f"{textwrap.indent(samples, ' ' * 8)}\nasyncio.run(main())\n"
+    )
+    (directory / "attachments.py").write_text(program, "utf-8")
+    assert run([sys.executable, "attachments.py"], directory).splitlines() == [
+        "image/png 100000",
+        "data:image/gif;base64,R0lGODlhAQABAAAAACw=",
+        "100000",
+        "data:image/png;base64,AAAAAA",
+    ]
+    for command in blocks("docs/attachments.md", "sh")[0].splitlines():
+        shown = run(command.split(), directory).splitlines()
+        assert ["orphans", "0"] in [line.split() for line in shown]
+
+
 @pytest.mark.faults
 def test_a_lost_tail_comes_back_from_the_log_as_the_page_says(directory: Path) -> None:
     """The stream loses its tail; the engine halts and says so; the recipe loses no event."""

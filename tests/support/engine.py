@@ -10,15 +10,29 @@ from pathlib import Path
 import memfold
 from memfold import Memory
 from memfold_consumers.engine import run_engine
+from memfold_consumers.settings import EngineSettings
 from support.broker import running_broker
 
 
 @asynccontextmanager
-async def running_engine(url: str, data: Path, namespace: str = "memfold") -> AsyncGenerator[None]:
+async def running_engine(
+    url: str,
+    data: Path,
+    namespace: str = "memfold",
+    *,
+    settings: EngineSettings | None = None,
+) -> AsyncGenerator[None]:
     """Run an engine for the length of a block; it answers from the block's first line on."""
     stop, ready = asyncio.Event(), asyncio.Event()
     running = asyncio.ensure_future(
-        run_engine(url=url, data=data, namespace=namespace, stop=stop, on_ready=ready.set)
+        run_engine(
+            url=url,
+            data=data,
+            namespace=namespace,
+            stop=stop,
+            on_ready=ready.set,
+            settings=settings,
+        )
     )
     started = asyncio.ensure_future(ready.wait())
     try:

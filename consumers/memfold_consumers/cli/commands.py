@@ -230,6 +230,27 @@ def status(*, options: Options = _DEFAULTS) -> int:
 
 
 @app.command
+def sweep(
+    *,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    older_than: str = "1h",
+    options: Options = _DEFAULTS,
+) -> int:
+    """Delete attachments that no event refers to, and surplus copies, for good.
+
+    Parameters
+    ----------
+    dry_run
+        Only say what would be deleted.
+    older_than
+        Leave alone what was stored since: 90s, 30m, 1h, 7d.
+    """
+    from memfold_consumers.cli import sweep as sweeping
+
+    return _run(sweeping.sweep(options, older_than, dry_run=dry_run))
+
+
+@app.command
 def schema(*, options: Options = _DEFAULTS) -> int:
     """Print the JSON Schemas of all events; needs no engine."""
     from memfold_consumers.cli import output
