@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from memfold.building import Context, Prepared, build
 from memfold.canonical import same
 from memfold.errors import NotFound, Rejected, RevisionConflict
+from memfold.initial import put_initial
 from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
 from memfold.lists import checked_time
 from memfold.pages import Messages, Range
@@ -164,8 +165,8 @@ class Cloning:
             other = WorkingMemory(self.client, self.target.resource_id, None)
             pairs.append((state.working_memory, other))
         for memory, copy in pairs:
-            if memory is not None and await copy.get() is None:
-                await copy.replace(memory.content, reason=f"cloned from thread {self.source.id}")
+            if memory is not None:
+                await put_initial(copy, memory.content, reason=f"cloned from {self.source.id}")
 
     def _told(
         self, thread: ThreadState, link: ThreadLink, ids: list[str], begun: ThreadLink | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import pytest
@@ -14,6 +14,9 @@ from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.queries import Queries
 from memfold_projections.store import Store
 from support.log import NAMESPACE, envelope, stored
+
+if TYPE_CHECKING:
+    from memfold_consumers.blobs import Blobs
 
 
 @pytest.fixture
@@ -32,6 +35,8 @@ async def ask(store: Store, operation: str, **arguments: object) -> Any:  # noqa
         store,
         Checkpoint(store.sequence),
         NAMESPACE,
+        # Attachments are not asked for here.
+        blobs=cast("Blobs", object()),
         stream_sequence=lambda: store.sequence,
         status=no_status,
     )
