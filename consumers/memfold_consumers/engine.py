@@ -83,6 +83,8 @@ async def run_engine(
                 engine.folding.result()
             # A halted engine stays, so that status and logs can say why until someone acts.
             await stopping
+        except _Stopped:
+            return
         finally:
             stopping.cancel()
 
@@ -148,6 +150,7 @@ class Engine:
                     blobs=attached.blobs,
                     stream_sequence=lambda: self._loop.stream_sequence,
                     status=self._status,
+                    on_damage=lambda: self._loop.begin_anew("the generation is damaged"),
                 )
                 async with self._folding(), attached.sweeping():
                     yield
@@ -173,7 +176,7 @@ class Engine:
     def _begin_anew(self) -> None:
         # Unset as long as the server came back before the fold loop was there.
         if (loop := getattr(self, "_loop", None)) is not None:
-            loop.reconnected()
+            loop.begin_anew("the connection was lost")
 
     def _progress(self, folded: int, total: int) -> None:
         _log.info("generation_catching_up", folded=folded, of=total)

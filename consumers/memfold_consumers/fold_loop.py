@@ -69,10 +69,14 @@ class FoldLoop:
         self.aligned = asyncio.Event()
         """Set once the stream was first found to be our log, or the loop has stopped."""
 
-    def reconnected(self) -> None:
-        """Begin anew: after a reconnect the server may be another, or have lost something."""
+    def begin_anew(self, reason: str) -> None:
+        """Catch up, align and take again.
+
+        After a reconnect the server may be another or have lost something; a reader may have met
+        a damaged generation.
+        """
         if self._intake is not None:
-            self._intake.lose("the connection was lost")
+            self._intake.lose(reason)
 
     async def run(self) -> None:
         """Fold until cancelled, or until the log has diverged.
@@ -90,6 +94,9 @@ class FoldLoop:
                 self._stop(error)
                 return
             except (duckdb.FatalException, duckdb.InternalException) as error:
+                if self._store.generation.damage is not None:
+                    await self._back_off(error)
+                    continue
                 message = "a projection file can no longer be used; start the engine again"
                 raise StorageError(message, detail=str(error)) from error
             except (

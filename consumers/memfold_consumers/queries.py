@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from memfold.canonical import encode, from_us
-from memfold.errors import InvalidId, InvalidRequest, MemfoldError, StorageError
+from memfold.errors import InvalidId, InvalidRequest, MemfoldError, NotYetConsistent, StorageError
 from memfold.ids import decode_token
 from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold_consumers import lists, requests
@@ -51,6 +51,7 @@ class Queries:
         blobs: Blobs,
         stream_sequence: Callable[[], int],
         status: Callable[[], Awaitable[dict[str, Any]]],
+        on_damage: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._checkpoint = checkpoint
@@ -58,6 +59,7 @@ class Queries:
         self._blobs = blobs
         self._stream_sequence = stream_sequence
         self._status = status
+        self._on_damage = on_damage
 
     async def answer(self, operation: str, name: str, payload: bytes) -> bytes:
         """Answer one request about the resource token ``name``; errors come as JSON, too."""
@@ -73,6 +75,10 @@ class Queries:
         except MemfoldError as error:
             return _error(error)
         except (duckdb.Error, OSError) as error:
+            if self._store.generation.damage is not None:
+                self._on_damage()
+                message = "the projection is damaged; a new one is being folded, ask again"
+                return _error(NotYetConsistent(message))
             _log.exception("query_failed", operation=operation)
             return _error(StorageError(f"the projection could not be read: {type(error).__name__}"))
         except Exception:  # noqa: BLE001  # it is logged, and the asker is told

@@ -25,6 +25,8 @@ WAL_BYTES_MAX: Final = "256MB"
 
 MOVE_CHECKPOINT: Final = "UPDATE checkpoint SET sequence = ?, time_us = ? WHERE sequence = ?"
 
+_SIGNS_OF_DAMAGE: Final = ("corrupt database file", "could not read enough bytes")
+
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -60,6 +62,13 @@ def _create(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     connection.execute("BEGIN")
     connection.execute(text)
     connection.execute("COMMIT")
+
+
+def tells_damage(error: duckdb.Error) -> bool:
+    """Tell whether an error means that the file is damaged: no full disk, no lack of memory."""
+    # DuckDB has no class of its own for this, and quotes it in what comes after.
+    text = str(error).lower()
+    return any(sign in text for sign in _SIGNS_OF_DAMAGE)
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:

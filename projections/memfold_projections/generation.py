@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,12 +22,13 @@ from memfold_projections.database import (
     open_database,
     roll_back,
     run_columns,
+    tells_damage,
 )
 from memfold_projections.loader import Loader
 from memfold_projections.rows import memory_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from memfold.steps import Step
@@ -106,9 +108,14 @@ class Generation:
             raise StorageError(message)
         self.sequence: int = row[0]
         self.time_us: int = row[1]
+        self.damage: str | None = None
+        """What was met that says the file is damaged: a new generation has to take its place."""
         self._stale = True
         try:
             self._open_state()
+        except duckdb.OutOfMemoryException:
+            self._connection.close()
+            raise
         except duckdb.Error as error:
             self._connection.close()
             message = f"{path.name} cannot be read (damaged)"
@@ -126,12 +133,27 @@ class Generation:
         row = self._connection.execute(statement).fetchone()
         return 1 if row is None or row[0] is None else int(row[0]) + 1
 
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Note in ``damage`` what an error in the block says of the file; raise it in any case."""
+        try:
+            yield
+        except duckdb.Error as error:
+            if tells_damage(error):
+                self.damage = str(error)
+            raise
+
     def fold(self, messages: Sequence[Recorded]) -> Folded:
         """Fold messages that follow the checkpoint, and commit them with it.
 
         Raises:
             StorageError: another writer moved the checkpoint; nothing was changed.
+            duckdb.Error: nothing was changed; see ``damage``.
         """
+        with self.watched():
+            return self._fold(messages)
+
+    def _fold(self, messages: Sequence[Recorded]) -> Folded:
         if self._stale:
             self._open_state()
         events: list[Event | Unreadable] = []
@@ -198,7 +220,8 @@ class Generation:
 
     def tidy(self) -> bool:
         """Move the WAL into the file while nothing else is to do."""
-        return checkpoint_if_idle(self._connection)
+        with self.watched():
+            return checkpoint_if_idle(self._connection)
 
     def close(self) -> None:
         """Close the file."""

@@ -47,49 +47,37 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     found: list[bytes] = []
     size = 0
     last: Position = after
-    cursor = log.cursor()
-    try:
-        cursor.execute(
-            _RECORDED,
-            {
-                "after": after[0],
-                "upto": reader.sequence,
-                "resource": encode_token(resource),
-                "thread": None if thread is None else encode_token(thread),
-            },
-        )
-        while rows := cursor.fetchmany(FETCH_MESSAGES):
-            outcomes = reader.outcomes([row[0] for row in rows])
-            for row in rows:
-                for event in read_message(namespace, Recorded(*row[:5]), time_us=row[5]):
-                    position = (event.sequence, event.index)
-                    outcome = outcomes.get(position, ("applied", "", "", None))
-                    if position <= after or not isinstance(event, Event):
-                        continue
-                    if outcome[0] == "parked" or (not everything and outcome[0] != "applied"):
-                        continue
-                    encoded = encode(_change(event, outcome[0], outcome[1]))
-                    if len(found) == limit or (found and size + len(encoded) > bytes_max):
-                        return found, last
-                    found.append(encoded)
-                    size += len(encoded) + 1
-                    last = position
-    finally:
-        cursor.close()
+    meant = {
+        "after": after[0],
+        "upto": reader.sequence,
+        "resource": encode_token(resource),
+        "thread": None if thread is None else encode_token(thread),
+    }
+    for rows in log.pages(_RECORDED, meant, FETCH_MESSAGES):
+        outcomes = reader.outcomes([row[0] for row in rows])
+        for row in rows:
+            for event in read_message(namespace, Recorded(*row[:5]), time_us=row[5]):
+                position = (event.sequence, event.index)
+                outcome = outcomes.get(position, ("applied", "", "", None))
+                if position <= after or not isinstance(event, Event):
+                    continue
+                if outcome[0] == "parked" or (not everything and outcome[0] != "applied"):
+                    continue
+                encoded = encode(_change(event, outcome[0], outcome[1]))
+                if len(found) == limit or (found and size + len(encoded) > bytes_max):
+                    return found, last
+                found.append(encoded)
+                size += len(encoded) + 1
+                last = position
     return found, None
 
 
 def parked_whole(log: Log, namespace: str, sequence: int) -> bool:
     """Tell whether what was parked at index 0 is all of its message: it has no other events."""
-    cursor = log.cursor()
-    try:
-        row = cursor.execute(_MESSAGE, [sequence]).fetchone()
-    finally:
-        cursor.close()
-    if row is None:
-        return False
-    # Their number does not depend on the time.
-    return sum(1 for _ in read_message(namespace, Recorded(*row), time_us=0)) == 1
+    for rows in log.pages(_MESSAGE, [sequence], 1):
+        # Their number does not depend on the time.
+        return sum(1 for _ in read_message(namespace, Recorded(*rows[0]), time_us=0)) == 1
+    return False
 
 
 def _change(event: Event, outcome: str, reason: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import duckdb
+
 from memfold.errors import StorageError
 from memfold.leaf import leaf_hash
 from memfold.wire import Recorded
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import duckdb
+    from memfold_projections.rows import Row
 
 FORMAT: Final = 1
 READ_MESSAGES: Final = 2000
@@ -117,9 +119,22 @@ class Log:
             "SELECT sequence, hash FROM leaf ORDER BY sequence DESC LIMIT ?", [count]
         ).fetchall()
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a cursor for one short read, from any thread; close it at once."""
-        return self._connection.cursor()
+    def pages(self, statement: str, parameters: object, size: int) -> Iterator[list[Row]]:
+        """Yield the rows of a statement, so many at a time; from any thread.
+
+        Raises:
+            StorageError: the file cannot be read; it is not a generation's error.
+        """
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(statement, parameters)
+            while rows := cursor.fetchmany(size):
+                yield rows
+        except duckdb.Error as error:
+            message = "log.duckdb cannot be read"
+            raise StorageError(message, detail=str(error)) from error
+        finally:
+            cursor.close()
 
     def tidy(self) -> bool:
         """Move the WAL into the file while nothing else is to do."""

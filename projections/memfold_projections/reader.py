@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from memfold.definitions import Definition
 from memfold.provenance import Position
 from memfold.state import Memory, definition_in_force, definition_places
 from memfold_projections.bloom import stable_hash
-from memfold_projections.database import OPEN
+from memfold_projections.database import OPEN, roll_back
 from memfold_projections.loader import (
     FIND_DEFINITIONS,
     FIND_MEMORIES,
@@ -173,12 +173,9 @@ class Reader:
 @contextmanager
 def reading(generation: Generation) -> Generator[Reader]:
     """Open one short read transaction on a generation."""
-    cursor = generation.cursor()
-    try:
+    with generation.watched(), closing(generation.cursor()) as cursor:
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:
             yield Reader(cursor)
         finally:
-            cursor.execute("ROLLBACK")
-    finally:
-        cursor.close()
+            roll_back(cursor)

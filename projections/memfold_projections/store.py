@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import duckdb
 import structlog
 
 from memfold.errors import StorageError
@@ -54,9 +55,11 @@ class Store:
         self._directory = directory
         self._namespace = namespace
         self.log = Log(directory / "log.duckdb", namespace)
+        self._progress = progress
+        self._renewed: tuple[int, Generation] | None = None
         self.number, self.generation = self._open_generation()
         self.recent = Recent(self.generation.sequence)
-        self.catch_up(progress)
+        self.catch_up()
 
     @property
     def sequence(self) -> int:
@@ -70,21 +73,56 @@ class Store:
         self.recent.publish(folded)
         return folded
 
-    def catch_up(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Fold what the log holds beyond the generation: after a crash, or a failed fold."""
-        for messages in self.log.read(self.generation.sequence):
-            self.recent.publish(self.generation.fold(messages))
-            if progress is not None:
-                progress(self.generation.sequence, self.log.sequence)
+    def catch_up(self) -> None:
+        """Fold what the log holds beyond the generation: after a crash, or a failed fold.
+
+        Where the generation turned out to be damaged, a new one is folded and takes its place.
+        """
+        try:
+            if self.generation.damage is None:
+                for messages in self.log.read(self.generation.sequence):
+                    self.recent.publish(self.generation.fold(messages))
+                    self._tell(self.generation)
+        except duckdb.Error:
+            if self.generation.damage is None:
+                raise
+        if self.generation.damage is not None:
+            self._renew(self.generation.damage)
 
     def tidy(self) -> bool:
         """Checkpoint the files in an idle moment."""
         return self.log.tidy() and self.generation.tidy()
 
     def close(self) -> None:
-        """Close both files."""
+        """Close the files."""
+        if self._renewed is not None:
+            self._renewed[1].close()
         self.generation.close()
         self.log.close()
+
+    def _renew(self, reason: str) -> None:
+        """Fold a new generation; until it is complete, readers have what the damaged one gives."""
+        if self._renewed is None:
+            self._renewed = self._begin_generation(self.generation.path, reason)
+        number, fresh = self._renewed
+        try:
+            for messages in self.log.read(fresh.sequence):
+                fresh.fold(messages)
+                self._tell(fresh)
+        except duckdb.Error:
+            if fresh.damage is not None:
+                # It was never complete, so there is nothing to inspect; the disk is at fault.
+                self._renewed = None
+                fresh.close()
+                fresh.path.unlink(missing_ok=True)
+            raise
+        # The damaged one is closed when its last reader lets go of it.
+        self.recent = Recent(fresh.sequence)
+        self.number, self.generation, self._renewed = number, fresh, None
+
+    def _tell(self, generation: Generation) -> None:
+        if self._progress is not None:
+            self._progress(generation.sequence, self.log.sequence)
 
     def _path(self, number: int) -> Path:
         return self._directory / "generations" / f"{number:06d}.duckdb"
@@ -102,7 +140,10 @@ class Store:
             reason = "it is ahead of the log"
         except StorageError as error:
             reason = error.message
-        # Generations are disposable: keep the odd one for inspection, fold a new one from the log.
+        return self._begin_generation(path, reason)
+
+    def _begin_generation(self, path: Path, reason: str) -> tuple[int, Generation]:
+        """Begin a new generation: they are disposable, the odd one is kept for inspection."""
         _log.warning("generation_set_aside", file=path.name, reason=reason)
         found = [file.stem for file in path.parent.glob("*.duckdb") if file.stem.isdecimal()]
         number = max(map(int, found), default=0) + 1

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
+import duckdb
 import pytest
 
 from memfold.errors import StorageError
@@ -16,6 +21,10 @@ from memfold_projections.store import Store
 from memfold_projections.views import memory_json
 from support.log import NAMESPACE
 from support.scenario import make_log
+
+FIRST_BLOCK_BYTES: Final = 12_288
+BLOCK_BYTES: Final = 262_144
+"""How DuckDB divides a file."""
 
 
 def open_store(path: Path) -> Store:
@@ -180,3 +189,84 @@ def test_a_generation_cut_short_is_set_aside_and_folded_anew(tmp_path: Path, kep
     assert again.number == 2
     assert content_digests(again.generation) == digests
     again.close()
+
+
+def settled(store: Store) -> dict[str, str]:
+    """Fold on, tidy and read everything, as an engine does that tries again after an error."""
+    for _ in range(3):
+        try:
+            with store.generation.watched():
+                store.catch_up()
+                store.tidy()
+                return content_digests(store.generation)
+        except duckdb.Error:
+            assert store.generation.damage is not None
+    pytest.fail("the store does not come to rest")
+
+
+def test_a_block_that_start_up_does_not_read_may_be_damaged(tmp_path: Path) -> None:
+    """Wherever bytes are flipped and whenever that is met, the same content comes back."""
+    log = make_log(9, 900)
+    store = open_store(tmp_path / "whole")
+    store.fold(log[:600])
+    store.tidy()
+    store.close()
+    shutil.copytree(tmp_path / "whole", tmp_path / "expected")
+    expected = open_store(tmp_path / "expected")
+    expected.fold(log[600:])
+    digests = content_digests(expected.generation)
+    expected.close()
+    size = store.generation.path.stat().st_size
+    met_later = 0
+    for number, place in enumerate(range(FIRST_BLOCK_BYTES + 1000, size, BLOCK_BYTES)):
+        copy = tmp_path / f"damaged-{number}"
+        shutil.copytree(tmp_path / "whole", copy)
+        flip(copy / "generations" / "000001.duckdb", place)
+        damaged = open_store(copy)
+        opened = damaged.number
+        with suppress(duckdb.Error):
+            damaged.fold(log[600:])
+        assert settled(damaged) == digests
+        assert damaged.sequence == 900
+        met_later += damaged.number > opened
+        again = damaged.number
+        damaged.close()
+        reopened = open_store(copy)
+        assert (reopened.number, reopened.sequence) == (again, 900)
+        reopened.close()
+    assert met_later > 0
+
+
+def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passes is tried again with the same file."""
+    log = make_log(9, 60)
+    store = open_store(tmp_path)
+    store.fold(log[:30])
+    errors: list[duckdb.Error] = [
+        duckdb.IOException('Could not write file "x": No space left on device'),
+        duckdb.OutOfMemoryException("failed to allocate data"),
+    ]
+    for error in errors:
+        with monkeypatch.context() as patch:
+            patch.setattr(Generation, "_fold", raising(error))
+            with pytest.raises(type(error)):
+                store.generation.fold(log[30:])
+    store.catch_up()
+    assert (store.number, store.generation.damage) == (1, None)
+    store.close()
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def work(*_: object) -> None:
+        raise error
+
+    return work
+
+
+def flip(path: Path, place: int) -> None:
+    """Flip the bits of some bytes of a file."""
+    with path.open("r+b") as file:
+        file.seek(place)
+        flipped = bytes(byte ^ 0xFF for byte in file.read(64))
+        file.seek(place)
+        file.write(flipped)
