@@ -12,8 +12,8 @@ import pytest
 
 from memfold.subjects import Address
 from memfold_consumers.cli.lines import windows
-from memfold_consumers.formats.jsonl import LINE_BYTES_MAX, BadLine, LineReader
-from memfold_consumers.formats.stable import Item
+from memfold_consumers.formats.jsonl import LINE_BYTES_MAX, LineReader
+from memfold_consumers.formats.stable import Fault, Item
 
 
 def event(**changes: object) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def reader(salt: str = "c2FsdA==") -> LineReader:
     return LineReader("events.jsonl", lambda: salt)
 
 
-def item(found: Item | BadLine | None) -> Item:
+def item(found: Item | Fault | None) -> Item:
     assert isinstance(found, Item), found
     return found
 
@@ -73,7 +73,7 @@ def test_only_the_first_line_may_begin_with_a_byte_order_mark() -> None:
     lines = reader()
     marked = b"\xef\xbb\xbf" + line(event())
     assert item(lines.read(marked)).event.id == item(reader().read(line(event()))).event.id
-    assert isinstance(lines.read(marked), BadLine)
+    assert isinstance(lines.read(marked), Fault)
 
 
 def test_empty_lines_count_but_hold_nothing() -> None:
@@ -116,7 +116,7 @@ def test_a_bad_line_is_told_with_its_number_and_the_reason_of_the_gate(
     lines = reader()
     lines.read(line(event()))
     found = lines.read(bad)
-    assert isinstance(found, BadLine)
+    assert isinstance(found, Fault)
     assert (found.origin, found.reason) == ("events.jsonl: line 2", reason)
     item(lines.read(line(event())))
 

@@ -20,6 +20,7 @@ _DEFAULTS: Final = Options()
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Last = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
 Entries = Annotated[tuple[str, ...], Parameter(name="--metadata", negative=(), show_default=False)]
+FormatName = Literal["openai", "anthropic", "mastra", "locomo", "jsonl"]
 ThreadName = Annotated[str | None, Parameter(help="A thread of the resource.")]
 
 
@@ -79,7 +80,10 @@ def demo(
 @app.command
 def ingest(
     *files: Path,
-    form: Annotated[Literal["locomo", "jsonl"], Parameter(name="--format")],
+    form: Annotated[FormatName, Parameter(name="--format")],
+    resource: str | None = None,
+    thread: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     options: Options = _DEFAULTS,
 ) -> int:
     """Publish what files hold, each event once: running it again changes nothing.
@@ -89,11 +93,19 @@ def ingest(
     files
         Files to read; for jsonl one, or - for the standard input.
     form
-        locomo: conversations of that data set. jsonl: memfold's own events, one a line.
+        openai, anthropic, mastra: their conversations. locomo: those of that data set. jsonl:
+        memfold's own events, one a line.
+    resource
+        Whose conversations they become (openai, anthropic), or only this one's (mastra).
+    thread
+        The thread of a file that holds one conversation (openai, anthropic).
+    dry_run
+        Only read and count; needs no engine.
     """
     from memfold_consumers.cli.ingest import ingest as publish
 
-    return _run(publish(options, list(files), form))
+    asked = {"resource": resource, "thread": thread}
+    return _run(publish(options, list(files), form, **asked, dry_run=dry_run))
 
 
 @app.command

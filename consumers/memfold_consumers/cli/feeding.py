@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from memfold.errors import InvalidEvent, NotYetConsistent, PublishDenied
 from memfold.jetstream import read_recorded
 from memfold.wire import message_digests
 from memfold_consumers.cli.access import PATIENCE_S, Access
-from memfold_consumers.formats.stable import Item, runs
+from memfold_consumers.formats.stable import Fault, Item, runs
 
 OUTCOMES_AT_ONCE: Final = 1000
 """Events whose outcomes are asked for together, at most; a batch may hold as many."""
@@ -22,21 +22,13 @@ STALLED_MAX: Final = 6
 Position = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One event that has no effect, and why."""
-
-    origin: str
-    reason: str
-    message: str
-
-
 @dataclass(slots=True)
 class Tally:
     """What an input holds, and what became of it so far."""
 
-    failures: list[Failure] = field(default_factory=list[Failure])
+    failures: list[Fault] = field(default_factory=list[Fault])
     failed: int = 0
+    skipped: Counter[str] = field(default_factory=Counter[str])
     events: int = 0
     messages: int = 0
     added: int = 0
@@ -60,7 +52,7 @@ class Tally:
             if address.thread is not None:
                 self.threads.add((address.resource, address.thread))
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: Fault) -> None:
         """Count and keep a failure, as many as can be shown."""
         self.failed += 1
         if len(self.failures) < OUTCOMES_AT_ONCE:
@@ -81,6 +73,14 @@ class Tally:
         }
 
 
+class Wanted(Protocol):
+    """Says which events that the log does not have are to be published."""
+
+    async def __call__(self, fresh: Sequence[Item], *, known: bool) -> Sequence[Item]:
+        """Return those to publish; ``known`` tells that others of them are in the log."""
+        ...
+
+
 class Feeder:
     """Publishes what the engine does not know yet. ``feed`` may run several times at once."""
 
@@ -95,26 +95,32 @@ class Feeder:
         self.tally = tally
         # What was begun is worth waiting for, whoever's the engine is.
         self._access = replace(access, patience_s=PATIENCE_S)
-        self._began_at = began_at
+        self.began_at = began_at
         self._progress = progress
         self._pending: dict[Position, Item] = {}
         tally.last_sequence = began_at
 
-    async def feed(self, items: Sequence[Item]) -> None:
+    async def feed(
+        self, items: Sequence[Item], wanted: Wanted | None = None, *, min_sequence: int = 0
+    ) -> None:
         """Publish those of these events that are not in the log yet, in their order.
+
+        What came into the log up to ``min_sequence`` is known, and all from before the ingest.
 
         Raises:
             MemfoldError: the broker or the engine is gone, or refuses; run the ingest again.
         """
         fresh: list[Item] = []
         known: list[tuple[Item, Position]] = []
-        for item, place in zip(items, await self._known(items), strict=True):
+        for item, place in zip(items, await self._known(items, min_sequence), strict=True):
             self.tally.count(item)
             if place is None:
                 fresh.append(item)
             else:
                 known.append((item, place))
         await self._note_known(known)
+        if fresh and wanted is not None:
+            fresh = list(await wanted(fresh, known=bool(known)))
         for run in runs(fresh):
             await self._publish(run)
         if len(self._pending) >= PENDING_MAX:
@@ -133,7 +139,7 @@ class Feeder:
         stalled, checkpoint = 0, -1
         while True:
             try:
-                await self._ask("known", {"source": "-", "ids": []}, sequence)
+                await self.ask("known", {"source": "-", "ids": []}, sequence)
             except NotYetConsistent:
                 status = await self._access.status()
                 stalled = stalled + 1 if status["sequence"] == checkpoint else 0
@@ -143,15 +149,16 @@ class Feeder:
             else:
                 return
 
-    async def _known(self, items: Sequence[Item]) -> list[Position | None]:
+    async def _known(self, items: Sequence[Item], min_sequence: int) -> list[Position | None]:
         """Return where events stand already, asking once for each actor."""
         by_actor: defaultdict[str, list[int]] = defaultdict(list)
         for number, item in enumerate(items):
             by_actor[item.event.address.actor].append(number)
         places: list[Position | None] = [None] * len(items)
+        needed = max(min_sequence, self.began_at)
         for actor, numbers in by_actor.items():
             ids = [items[number].event.id for number in numbers]
-            answer = await self._ask("known", {"source": actor, "ids": ids}, self._began_at)
+            answer = await self.ask("known", {"source": actor, "ids": ids}, needed)
             for number, place in zip(numbers, answer["positions"], strict=True):
                 places[number] = None if place is None else (place[0], place[1])
         return places
@@ -166,7 +173,7 @@ class Feeder:
             digests = stored.get(sequence, ())
             if item.given_id and index < len(digests) and digests[index] != item.digest:
                 message = f"another event with this id stands at sequence {sequence}"
-                self.tally.fail(Failure(item.origin, "id_reused", message))
+                self.tally.fail(Fault(item.origin, "id_reused", message))
             else:
                 self.tally.already_there += 1
                 self._pending[place] = item
@@ -188,7 +195,7 @@ class Feeder:
             receipt = await self._access.client.publish([item.event for item in run])
         except InvalidEvent as error:
             for item in run:
-                self.tally.fail(Failure(item.origin, error.reason, error.message))
+                self.tally.fail(Fault(item.origin, error.reason, error.message))
             return
         for number, item in enumerate(run):
             self._pending[receipt.sequence, receipt.index + number] = item
@@ -218,18 +225,22 @@ class Feeder:
             await self._outcomes(asked, pending)
 
     async def _outcomes(self, asked: list[list[int]], pending: dict[Position, Item]) -> None:
-        answer = await self._ask("outcome", {"positions": asked}, asked[-1][0])
+        answer = await self.ask("outcome", {"positions": asked}, asked[-1][0])
         for (sequence, _), outcomes in zip(asked, answer["outcomes"], strict=True):
             for index, outcome in enumerate(outcomes):
                 item = pending.get((sequence, index))
                 if item is not None and outcome["kind"] in ("rejected", "parked"):
                     message = outcome["detail"] or outcome["kind"]
-                    self.tally.fail(Failure(item.origin, outcome["reason"], message))
+                    self.tally.fail(Fault(item.origin, outcome["reason"], message))
 
-    async def _ask(
-        self, operation: str, arguments: dict[str, Any], min_sequence: int
+    async def ask(
+        self,
+        operation: str,
+        arguments: dict[str, Any],
+        min_sequence: int,
+        resource: str | None = None,
     ) -> dict[str, Any]:
-        # Not fresh: to publish on, nothing has to be folded that was published just now.
+        """Ask the engine; not fresh, because what was published just now need not be folded."""
         return await self._access.ask(
-            operation, None, arguments, min_sequence=min_sequence, fresh=False
+            operation, resource, arguments, min_sequence=min_sequence, fresh=False
         )

@@ -5,43 +5,58 @@ Event ids come out the same each time, and what the engine has folded already is
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import os
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from memfold.building import SALT_BYTES
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK, REFUSED, UsageError
-from memfold_consumers.cli.feeding import Failure, Feeder, Tally
-from memfold_consumers.cli.lines import windows
-from memfold_consumers.cli.options import STDIN, Options
+from memfold_consumers.cli.feeding import Feeder, Tally
+from memfold_consumers.cli.options import Options
 from memfold_consumers.cli.output import Printer, write_json
-from memfold_consumers.formats.jsonl import BadLine, LineReader
-from memfold_consumers.formats.locomo import ACTOR, Conversation, read_locomo
+from memfold_consumers.cli.sources import Counting, Exports, Lines, LocomoFiles, Origin
+from memfold_consumers.formats.stable import ACTOR
 
-if TYPE_CHECKING:
-    from memfold_consumers.formats.stable import Item
-
-FILES_AT_ONCE: Final = 4
-WINDOW: Final = 1000
-"""Events asked about together, at most."""
 FAILURES_SHOWN: Final = 100
 
+SKIPPED: Final = {
+    "empty": "nothing in it",
+    "fields_too_large": "fields beside a message or thread that do not fit its metadata",
+    "older": "a newer export was ingested before",
+    "other_branch": "on a branch that the conversation has left",
+    "other_resource": "of another resource",
+    "thread_gone": "of a thread that was deleted since",
+}
+"""Why parts of an input are left out on purpose."""
 
-async def ingest(options: Options, files: Sequence[Path], form: str) -> int:
+
+async def ingest(
+    options: Options,
+    files: Sequence[Path],
+    form: str,
+    *,
+    resource: str | None = None,
+    thread: str | None = None,
+    dry_run: bool = False,
+) -> int:
     """Publish what the files hold, wait until it is folded, and say what became of it."""
-    source = _Conversations(files) if form == "locomo" else _Lines(files)
+    origin = _origin(files, form, resource, thread)
     began = time.monotonic()
     tally = Tally()
-    async with engine(options, actor=ACTOR) as access:
-        await _feed(access, source, tally, quiet=options.json)
+    if dry_run:
+        with _telling_one_error():
+            await origin.feed(Counting(tally))
+    else:
+        async with engine(options, actor=ACTOR) as access:
+            await _feed(access, origin, tally, quiet=options.json)
     summary = tally.summary(time.monotonic() - began)
+    if isinstance(origin, Exports):
+        summary["skipped"] = dict(sorted(tally.skipped.items()))
+    if dry_run:
+        summary["dry_run"] = True
     _print_failures(tally)
     if options.json:
         write_json(summary)
@@ -50,108 +65,46 @@ async def ingest(options: Options, files: Sequence[Path], form: str) -> int:
     return REFUSED if tally.failed else OK
 
 
-class _Conversations:
-    """LoCoMo files: all are read and checked before the first event is published."""
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        if not files:
-            message = "name the files to ingest"
+def _origin(files: Sequence[Path], form: str, resource: str | None, thread: str | None) -> Origin:
+    if form not in ("locomo", "jsonl"):
+        return Exports(form, files, resource, thread)
+    for option, value in (("--resource", resource), ("--thread", thread)):
+        if value is not None:
+            message = f"{option} does not go with {form}: its files name theirs"
             raise UsageError(message)
-        resources = [file.stem for file in files]
-        for name in resources:
-            if resources.count(name) > 1:
-                message = f"several files would become resource {name}"
-                raise UsageError(message)
-        self._found: list[Conversation] = []
-        for file, resource in zip(files, resources, strict=True):
-            content = _content(file)
-            self._found.append(read_locomo(content, resource=resource, file=str(file), salts=_salt))
-        self.total: int | None = sum(len(found.items) for found in self._found)
-
-    async def feed(self, feeder: Feeder) -> None:
-        """Feed each conversation in order, a few of them at once."""
-        limit = asyncio.Semaphore(FILES_AT_ONCE)
-
-        async def one(conversation: Conversation) -> None:
-            async with limit:
-                items = conversation.items
-                for start in range(0, len(items), WINDOW):
-                    await feeder.feed(items[start : start + WINDOW])
-
-        async with asyncio.TaskGroup() as group:
-            for conversation in self._found:
-                group.create_task(one(conversation))
+    return LocomoFiles(files) if form == "locomo" else Lines(files)
 
 
-class _Lines:
-    """Lines of a file or of the standard input, published in their order as they come."""
-
-    total: int | None = None
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        if len(files) != 1:
-            message = "name one file of events, or - for the standard input"
-            raise UsageError(message)
-        self._file = None if str(files[0]) == STDIN else files[0]
-        if self._file is not None and not os.access(self._file, os.R_OK):
-            message = f"{self._file} cannot be read"
-            raise UsageError(message)
-        if self._file is not None and self._file.is_dir():
-            message = f"{self._file} is a directory"
-            raise UsageError(message)
-
-    async def feed(self, feeder: Feeder) -> None:
-        """Feed the events of each window of lines; a bad line stops none of its neighbours."""
-        reader = LineReader("standard input" if self._file is None else str(self._file), _salt)
-        async for lines in windows(self._file):
-            items: list[Item] = []
-            for line in lines:
-                found = reader.read(line)
-                if isinstance(found, BadLine):
-                    feeder.tally.fail(Failure(found.origin, found.reason, found.message))
-                elif found is not None:
-                    items.append(found)
-            await feeder.feed(items)
-
-
-async def _feed(
-    access: Access, source: _Conversations | _Lines, tally: Tally, *, quiet: bool
-) -> None:
+async def _feed(access: Access, origin: Origin, tally: Tally, *, quiet: bool) -> None:
     began_at = await access.last_sequence()
-    with _bar(source.total, quiet=quiet) as show:
+    with _bar(origin, quiet=quiet) as show:
         feeder = Feeder(access, tally, began_at, show)
         # Only what is folded can be told to be there already.
         await feeder.folded(began_at)
-        try:
-            await source.feed(feeder)
-        except ExceptionGroup as group:
-            # One error is enough to say why it ended.
-            raise group.exceptions[0] from None
+        with _telling_one_error():
+            await origin.feed(feeder)
         await feeder.finish()
 
 
 @contextmanager
-def _bar(total: int | None, *, quiet: bool) -> Generator[Callable[[int], object]]:
+def _telling_one_error() -> Generator[None]:
+    """Raise the first of several errors: one is enough to say why it ended."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+@contextmanager
+def _bar(origin: Origin, *, quiet: bool) -> Generator[Callable[[int], object]]:
     """Show a bar on a terminal; what is yielded moves it."""
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
     from memfold_consumers.cli.progress import Bar
 
-    with Bar(total) as bar:
-        yield bar.show
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        message = f"{file} cannot be read: {error.strerror}"
-        raise UsageError(message) from None
-
-
-def _salt() -> str:
-    return base64.b64encode(os.urandom(SALT_BYTES)).decode()
+    with Bar(origin.total) as bar:
+        yield lambda done: bar.show(done, origin.share())
 
 
 def _print_failures(tally: Tally) -> None:
@@ -160,6 +113,8 @@ def _print_failures(tally: Tally) -> None:
         out.line(f"memfold: {failure.origin}: {failure.reason}: {failure.message}")
     if tally.failed > FAILURES_SHOWN:
         out.line(f"memfold: and {tally.failed - FAILURES_SHOWN} more failed")
+    for reason, count in sorted(tally.skipped.items()):
+        out.line(f"memfold: skipped {count}: {reason}: {SKIPPED[reason]}")
 
 
 def _print_summary(out: Printer, summary: dict[str, Any]) -> None:

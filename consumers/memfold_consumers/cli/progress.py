@@ -10,23 +10,32 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 class Bar:
-    """Shows how many events are done, of how many if that is known; gone when the block ends."""
+    """Shows how many events are done; gone when the block ends.
+
+    Of how many, or else how much of the files was read, if that is known.
+    """
 
     def __init__(self, total: int | None) -> None:
-        count = "{task.completed:.0f}" if total is None else "{task.completed:.0f}/{task.total:.0f}"
+        self._of = total
         self._progress = Progress(
             TextColumn("ingesting"),
             BarColumn(),
-            TextColumn(f"{count} events"),
+            TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
         )
         self._task = self._progress.add_task("", total=total)
+        self.show(0)
 
-    def show(self, done: int) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, completed=done)
+    def show(self, done: int, share: float | None = None) -> None:
+        """Move the bar; ``share`` counts where the number of events is not known."""
+        if self._of is not None or share is None:
+            count = f"{done} events" if self._of is None else f"{done}/{self._of} events"
+            self._progress.update(self._task, completed=done, description=count)
+        else:
+            count = f"{done} events, {share:.0%} read"
+            self._progress.update(self._task, total=1, completed=share, description=count)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from memfold.building import prepare
@@ -18,22 +17,13 @@ from memfold.ids import check_id
 from memfold.limits import EVENT_BYTES_MAX
 from memfold.subjects import Address, Facet
 from memfold.wire import digest
-from memfold_consumers.formats.stable import Item, Salts, stable_id
+from memfold_consumers.formats.stable import Fault, Item, Salts, stable_id
 
 LINE_BYTES_MAX: Final = 8 * EVENT_BYTES_MAX
 """Longest line: an event of the full size with nearly every character escaped."""
 
 _TYPES: Final[tuple[type[Data], ...]] = (MemoryMerged, *DATA_TYPES)
 _FACETS: Final[dict[str, Facet]] = {data.type: data.facet for data in _TYPES}
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that cannot be published: ``reason`` is the code under which it would be parked."""
-
-    origin: str
-    reason: str
-    message: str
 
 
 class LineReader:
@@ -48,7 +38,7 @@ class LineReader:
         self._line = 0
         self._seen: Counter[bytes] = Counter()
 
-    def read(self, line: bytes) -> Item | BadLine | None:
+    def read(self, line: bytes) -> Item | Fault | None:
         """Return the line's event, or what is wrong with it; None for an empty line."""
         self._line += 1
         if self._line == 1:
@@ -59,7 +49,7 @@ class LineReader:
         try:
             return self._item(line, origin)
         except InvalidEvent as error:
-            return BadLine(origin, error.reason, error.message)
+            return Fault(origin, error.reason, error.message)
 
     def _item(self, line: bytes, origin: str) -> Item:
         if len(line) > LINE_BYTES_MAX:

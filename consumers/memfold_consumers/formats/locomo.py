@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NoReturn, cast
 
-from memfold.building import prepare
 from memfold.canonical import from_us, to_us
 from memfold.errors import InvalidEvent
 from memfold.gate import parse
 from memfold.subjects import Address, Facet
-from memfold.wire import digest
-from memfold_consumers.formats.stable import InvalidInput, Item, Salts, stable_id
+from memfold_consumers.formats.stable import ACTOR, InvalidInput, Item, Salts, make_item
 
-ACTOR: Final = "ingest"
 EVIDENCE_PARTS: Final = 2
 
 _SESSION: Final = re.compile(r"session_([1-9][0-9]*)")
@@ -247,23 +244,17 @@ class _Reader:
         thread: str | None = None,
         causation: str | None = None,
     ) -> Item:
-        raw: dict[str, Any] = {
-            "specversion": "1.0",
-            "type": event[0],
-            "source": ACTOR,
-            "time": time,
-            "dataversion": 1,
-            "resourceid": self._resource,
-            "data": event[1],
-        }
-        raw |= {} if thread is None else {"threadid": thread}
-        raw |= {} if causation is None else {"causationid": causation}
+        address = Address(self._resource, thread, facet, ACTOR)
         try:
-            raw["id"] = stable_id(raw)
-            address = Address(self._resource, thread, facet, ACTOR)
-            prepared = prepare({**raw, "salt": self._salts()}, address)
-            return Item(prepared, f"{self._file}: {origin}", digest(raw))
-        except (InvalidEvent, ValueError, TypeError) as error:
+            return make_item(
+                event,
+                address,
+                origin=f"{self._file}: {origin}",
+                salts=self._salts,
+                time=time,
+                causation=causation,
+            )
+        except InvalidEvent as error:
             self._fail(f"{origin}: {error}")
 
     def _fail(self, problem: str) -> NoReturn:

@@ -10,10 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from memfold.building import Prepared
+from memfold.building import Prepared, prepare
 from memfold.canonical import encode_text
 from memfold.errors import MemfoldError
+from memfold.gate import check
 from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
+from memfold.subjects import Address
+from memfold.wire import digest
+
+ACTOR: Final = "ingest"
+"""Who publishes what other formats hold; our own lines name their sources themselves."""
 
 EVENT_IDS: Final = uuid.UUID("7a1de5c4-5b0a-4d53-9c35-9f0d0c6f3b58")
 """The name space of ids made from content; another one would make every old input new."""
@@ -39,6 +45,51 @@ class Item:
     origin: str
     digest: bytes
     given_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A part of an input that has no effect, and why; its neighbours go on.
+
+    ``reason`` is the code of a rejected or parked event, or ``invalid_input``.
+    """
+
+    origin: str
+    reason: str
+    message: str
+
+
+def make_item(
+    event: tuple[str, Mapping[str, Any]],
+    address: Address,
+    *,
+    origin: str,
+    salts: Salts,
+    time: str | None = None,
+    causation: str | None = None,
+) -> Item:
+    """Make an event, (type, data), whose id comes from all that it says.
+
+    Raises:
+        InvalidEvent: the fold would park it, under this ``reason``.
+    """
+    raw: dict[str, Any] = {
+        "specversion": "1.0",
+        "type": event[0],
+        "source": address.actor,
+        "dataversion": 1,
+        "data": event[1],
+    }
+    optional = {
+        "time": time,
+        "resourceid": address.resource,
+        "threadid": address.thread,
+        "causationid": causation,
+    }
+    raw |= {name: value for name, value in optional.items() if value is not None}
+    check(raw)
+    raw["id"] = stable_id(raw)
+    return Item(prepare({**raw, "salt": salts()}, address), origin, digest(raw))
 
 
 def stable_id(content: Mapping[str, Any], occurrence: int = 1) -> str:
