@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+import nats.errors
 from faststream import FastStream
 from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI
@@ -87,6 +88,18 @@ def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroke
     return broker
 
 
+async def answer_status_only(broker: NatsBroker) -> None:
+    """Leave all other questions to the engines that still fold; without one, nobody answers."""
+    for subscriber in broker.subscribers:
+        if subscriber.specification.name != _title("status"):
+            with suppress(nats.errors.Error):
+                await subscriber.stop()
+
+
+def _title(operation: str) -> str:
+    return f"query.{operation}"
+
+
 def _subscribe(
     broker: NatsBroker, namespace: str, operation: str, shape: type[Request], answer: Answer
 ) -> None:
@@ -101,7 +114,7 @@ def _subscribe(
         queue=f"{namespace}-engines",
         decoder=_raw,
         max_workers=WORKERS,
-        title=f"query.{operation}",
+        title=_title(operation),
         description=f"{summary} The last token is the resource's, or _ for none.",
     )(handle)
 

@@ -20,7 +20,7 @@ from memfold.jetstream import JetStreamError, api
 from memfold.streams import ensure_streams
 from memfold.subjects import check_namespace, query_subject
 from memfold.tolerant import TolerantClient
-from memfold_consumers.app import make_app, make_broker
+from memfold_consumers.app import answer_status_only, make_app, make_broker
 from memfold_consumers.attached import Attached
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.fold_loop import FoldLoop
@@ -68,6 +68,8 @@ async def run_engine(
             await running.enter_async_context(app.lifespan_context())
             running.push_async_callback(app.stop)
             await app.start()
+            if engine.checkpoint.halted is not None:
+                await answer_status_only(broker)
             await _until_answering(engine.connection, namespace)
         except _Stopped:
             return
@@ -81,6 +83,8 @@ async def run_engine(
             await asyncio.wait({stopping, engine.folding}, return_when=asyncio.FIRST_COMPLETED)
             if engine.folding.done() and engine.checkpoint.halted is None:
                 engine.folding.result()
+            if engine.folding.done():
+                await answer_status_only(broker)
             # A halted engine stays, so that status and logs can say why until someone acts.
             await stopping
         except _Stopped:

@@ -37,6 +37,8 @@ ANSWER_MARGIN_S: Final = 0.5
 """Kept free of the engine's wait, so that its answer still arrives in time."""
 ENGINE_PATIENCE_S: Final = 1.0
 """How long nobody may answer before there is no engine: one that reconnects takes a moment."""
+HALTED_S: Final = 2.0
+"""How long may be asked why nobody answers."""
 BACK_OFF_S: Final = 0.1
 PAGE_MAX: Final = 1000
 """Entries asked for at once; the engine may send fewer."""
@@ -102,6 +104,7 @@ class Queries:
         Raises:
             NotYetConsistent: no engine came to the asked-for sequence in time.
             EngineUnavailable: no engine answered.
+            LogDiverged: the only one there is has halted.
             BrokerUnavailable: there is no connection.
             MemfoldError: what the engine said, as its own class.
         """
@@ -132,6 +135,7 @@ class Queries:
             except nats.errors.NoRespondersError:
                 patience = patience or loop.time() + patience_s
                 if loop.time() + BACK_OFF_S >= min(patience, deadline):
+                    await self._check_halted(operation)
                     message = f"no engine answers in namespace {self._namespace}"
                     raise EngineUnavailable(message) from None
                 await asyncio.sleep(BACK_OFF_S)
@@ -146,6 +150,17 @@ class Queries:
             if not isinstance(decoded, NotYetConsistent) or left_s <= ANSWER_MARGIN_S:
                 raise decoded
             await asyncio.sleep(BACK_OFF_S)
+
+    async def _check_halted(self, operation: str) -> None:
+        """Raise the reason of an engine that has halted: it answers nothing but ``status``."""
+        if operation == "status":
+            return
+        try:
+            status = await self.ask("status", None, fresh=False, timeout_s=HALTED_S, patience_s=0.0)
+        except MemfoldError:
+            return
+        if status.get("halted") is not None:
+            raise decode_error(status["halted"])
 
     async def pages(
         self,
