@@ -28,6 +28,7 @@ from memfold_consumers.ownership import (
     remove_engine_json,
     write_engine_json,
 )
+from memfold_consumers.takeover import owned
 
 if TYPE_CHECKING:
     from memfold_consumers.nats_server import NatsServer
@@ -57,7 +58,7 @@ async def run_local(
     Raises ``EngineInUse`` when another process runs it, and what ended the server or the engine.
     """
     directory = prepare_directory(data)
-    with EngineLock(directory) as lock:
+    async with owned(directory) as lock:
         await _LocalEngine(directory, lock, namespace, port, linger_s if not keep else None).run()
 
 
@@ -230,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.umask(0o077)
     directory = prepare_directory(options.data)
-    lock = EngineLock(directory)
+    lock = EngineLock(directory, lingers=True)
     if not lock.acquire():
         return 0
     with suppress(OSError):  # Whoever starts us appends: a long log is begun anew.

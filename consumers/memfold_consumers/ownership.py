@@ -27,6 +27,8 @@ from memfold_consumers.flock import (
 )
 
 PRIVATE_DIRECTORY = 0o700
+LINGERS = "lingers"
+"""What the lock's file says behind the process id of a background engine."""
 LEASE_TRIES_MAX = 100
 LOG_TAIL_BYTES = 4096
 
@@ -95,12 +97,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 class EngineLock:
     """The exclusive right to run the engine of a data directory.
 
-    As a context manager it raises ``EngineInUse`` when another process has it. The file is never
+    As a context manager it raises ``EngineInUse`` when another process has it. ``lingers`` tells
+    others that the engine ends by itself after its last user. The file is never
     unlinked: a second process could then lock a new file beside the first one's.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, lingers: bool = False) -> None:
         self.path = data / "engine.lock"
+        self._lingers = lingers
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
@@ -110,7 +114,8 @@ class EngineLock:
             os.close(descriptor)
             return False
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        content = f"{os.getpid()}\n{LINGERS if self._lingers else ''}"
+        os.pwrite(descriptor, content.encode(), 0)
         self._descriptor = descriptor
         return True
 
@@ -149,10 +154,21 @@ def engine_pid(data: Path) -> int | None:
     """Return the process id of the engine that holds the lock, or None when none does."""
     if not engine_running(data):
         return None
+    return _owner(data)[0]
+
+
+def lingering_pid(data: Path) -> int | None:
+    """Return the process id of the engine if it is one that ends by itself after its last user."""
+    pid, mark = _owner(data)
+    return pid if mark == LINGERS and engine_running(data) else None
+
+
+def _owner(data: Path) -> tuple[int | None, str]:
     try:
-        return int((data / "engine.lock").read_bytes())
+        pid, _, mark = (data / "engine.lock").read_text().partition("\n")
+        return int(pid), mark
     except (OSError, ValueError):
-        return None  # Taken this instant and not yet written.
+        return None, ""  # Taken this instant and not yet written.
 
 
 def write_engine_json(data: Path, info: EngineInfo) -> None:

@@ -439,6 +439,27 @@ def test_an_engine_without_its_server_can_be_stopped_and_gives_up(tmp_path: Path
     assert ran.error()["code"] == "broker_unavailable"
 
 
+def test_serve_takes_over_from_an_engine_that_only_lingers(tmp_path: Path) -> None:
+    """A command has just used the directory, and its engine would stay some seconds."""
+    data = tmp_path / "data"
+    assert memfold("status", "--data", data).code == 0
+    lingering = engine_pid(data)
+    assert lingering is not None
+    command = [str(MEMFOLD), "serve", "--data", str(data)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment()) as running:
+        watchdog = threading.Timer(TIMEOUT_S, running.kill)
+        watchdog.start()
+        try:
+            assert running.stderr is not None
+            assert any(b"memfold: ready" in line for line in running.stderr)
+            assert engine_pid(data) == running.pid
+            assert memfold("serve", "--data", data).code == 1
+        finally:
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(TIMEOUT_S) == 0
+            watchdog.cancel()
+
+
 @contextmanager
 def nats_server(*arguments: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()

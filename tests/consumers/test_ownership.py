@@ -26,12 +26,14 @@ from memfold_consumers.ownership import (
     current_engine,
     engine_pid,
     engine_running,
+    lingering_pid,
     live_leases,
     prepare_directory,
     read_engine_json,
     remove_engine_json,
     write_engine_json,
 )
+from memfold_consumers.takeover import owned
 
 INFO = EngineInfo(
     url="nats://127.0.0.1:20000",
@@ -227,6 +229,26 @@ def test_a_missing_directory_has_no_users(tmp_path: Path) -> None:
     assert live_leases(tmp_path / "none") == 0
     assert not engine_running(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+async def test_an_engine_that_runs_for_good_or_for_users_is_not_taken_over(data: Path) -> None:
+    """Only one that lingers without users is asked to end."""
+    with process_holding("EngineLock", data) as owner:
+        with pytest.raises(EngineInUse, match=str(owner.pid)):
+            async with owned(data):
+                pass
+        owner.kill()
+    lingering = EngineLock(data, lingers=True)
+    assert lingering.acquire()
+    assert lingering_pid(data) == engine_pid(data) == os.getpid()
+    with Lease(data), pytest.raises(EngineInUse):
+        async with owned(data):
+            pass
+    lingering.release()
+    assert lingering_pid(data) is None
+    async with owned(data) as lock:
+        assert lock.is_current()
+    assert not engine_running(data)
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "what?", "~nobody.has.this.name/x"])

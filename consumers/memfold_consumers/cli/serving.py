@@ -62,21 +62,21 @@ async def _announce(options: Options) -> None:
 
 async def _serve_at(options: Options, url: str) -> None:
     from memfold_consumers.engine import run_engine
-    from memfold_consumers.ownership import EngineLock, prepare_directory
+    from memfold_consumers.ownership import prepare_directory
+    from memfold_consumers.takeover import owned
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
-    directory = prepare_directory(options.directory)
-    with EngineLock(directory):
+    async with owned(prepare_directory(options.directory)) as lock:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, stop.set)
         # Before it runs nothing is to be ended in order, so a signal ends this at once.
         if not await _unless(stop, _reach(url), patience_s=0.0):
             return
         running = run_engine(
             url=url,
-            data=directory,
+            data=lock.path.parent,
             namespace=options.memory,
             stop=stop,
             # The address may hold a password, so it is not printed.
