@@ -93,6 +93,7 @@ class Client:
         self, address: Address, writes: Sequence[Write], intent: Intent = NO_INTENT
     ) -> Receipt:
         """Build events of one address and publish them together, behind their attachments."""
+        self.check_writable()
         writes, attachments = await self.blobs.take_out(writes, intent.attach_above)
         causation = self.grounds(intent.because, address.resource, address.thread).causation
         context = Context(causation, intent.correlation, intent.incarnation)

@@ -91,6 +91,7 @@ class Cloning:
             NotFound: there is no such thread, or no message ``upto`` or of ``ids`` in it.
             Rejected: reason ``thread_exists``, the new thread is somebody's already.
         """
+        self.client.check_writable()
         source, target = self.source, self.target
         there = (await target.snapshot(last=0)).thread
         begun = None if there is None else there.source

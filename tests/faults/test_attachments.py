@@ -34,6 +34,16 @@ async def attach(url: str, kill: int) -> int:
     return await process.wait()
 
 
+async def until_stored(stream: BlobStream, *, copies: int) -> None:
+    """Wait until the server has put into the stream what a dead publisher had sent."""
+    async with asyncio.timeout(30):
+        while True:
+            found, _ = await stream.list_all()
+            if [len(each) for each in found.values()] == [copies]:
+                return
+            await asyncio.sleep(0.01)
+
+
 async def sweep(stream: BlobStream, memory: memfold.Memory) -> Swept:
     async def references(resource: str, hashes: Any, min_sequence: int) -> set[str]:  # noqa: ANN401
         answer = await memory._client.queries.ask(
@@ -56,8 +66,11 @@ async def test_a_publisher_that_dies_leaves_nothing_that_is_half(tmp_path: Path,
     ):
         stream = BlobStream(bare, "memfold")
         assert await attach(broker.url, kill) == -signal.SIGKILL
-        left, _ = await stream.list_all()
-        assert len(left) == 1
+        await until_stored(stream, copies=1)
+        if kill > CHUNKS:
+            async with asyncio.timeout(30):
+                while not await stream.last_event():  # noqa: ASYNC110 - the server's doing.
+                    await asyncio.sleep(0.01)
         last = await stream.last_event()
         assert last == (1 if kill > CHUNKS else 0)
         alice = memory.resource("alice")
@@ -87,6 +100,7 @@ async def test_what_a_dead_publisher_has_left_is_swept_away(tmp_path: Path) -> N
         stream = BlobStream(bare, "memfold")
         for kill in (2, CHUNKS):
             assert await attach(broker.url, kill) == -signal.SIGKILL
+        await until_stored(stream, copies=2)
         with pytest.raises(memfold.LogDiverged):
             await sweep(stream, memory)
         assert len((await stream.list_all())[0]) == 1

@@ -26,6 +26,7 @@ from memfold import (
     MessageView,
     NotFound,
     PublishDenied,
+    ReadOnly,
     TooLarge,
 )
 from memfold.chunks import CHUNK_BYTES_MAX, Copy, chunk_subject
@@ -347,6 +348,17 @@ async def test_an_agent_that_may_not_store_is_told_and_publishes_nothing(broker:
         with pytest.raises(PublishDenied):
             await memory.resource("alice").thread("t").append(image())
         assert await stored(bare, "memfold") == []
+
+
+async def test_a_read_only_handle_stores_nothing(memory: Memory, stream: BlobStream) -> None:
+    thread = memory.resource("alice").thread("t")
+    await thread.append(image())
+    sealed = thread.read_only()
+    with pytest.raises(ReadOnly):
+        await sealed.append(image(LARGE[::-1]))
+    with pytest.raises(ReadOnly):
+        await sealed.clone(resource="bob")
+    assert set((await stream.list_all())[0]) == {("alice", SHA256)}
 
 
 async def test_an_agent_cannot_store_as_another(memory: Memory, stream: BlobStream) -> None:

@@ -117,6 +117,7 @@ async def test_a_handle_that_writes_stays_so_and_says_so(memory: Memory) -> None
 
 
 READS = {
+    "attachment",
     "clones",
     "definition",
     "get",
@@ -126,6 +127,7 @@ READS = {
     "messages",
     "parked",
     "read",
+    "resolve",
     "resource_page",
     "resources",
     "snapshot",
