@@ -22,30 +22,13 @@ from memfold.gate import parse
 from memfold_consumers import local
 from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.nats_server import NatsServer
-from memfold_consumers.ownership import Lease, engine_pid, engine_running
-from support.shared import ROOT
+from memfold_consumers.ownership import Lease
+from support.scripts import DEADLINE_S, blocks, end_engines, run
 
 pytestmark = pytest.mark.acceptance
 
-DEADLINE_S = 60.0
-BLOCK = re.compile(r"(<!-- not run[^\n]*-->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SECONDS = re.compile(r"\(\d+\.\d+ s\)")
-
-
-def blocks(page: str, language: str, heading: str = "", *, run: bool = True) -> list[str]:
-    """Return the code blocks of a page, or of what is under one of its headings."""
-    text = (ROOT / page).read_text("utf-8")
-    if heading:
-        _, found, text = text.partition(f"\n{heading}\n")
-        assert found, f"{page} has no heading {heading}"
-        level = heading.split(" ", maxsplit=1)[0]
-        text = re.split(rf"^#{{2,{len(level)}}} ", text, maxsplit=1, flags=re.MULTILINE)[0]
-    return [
-        code
-        for skipped, name, code in BLOCK.findall(text)
-        if name == language and not (run and skipped)
-    ]
 
 
 def plain(text: str) -> list[str]:
@@ -70,44 +53,11 @@ def assert_shown(shown: str, output: str) -> None:
     assert skipping or found == []
 
 
-def run(command: list[str], directory: Path, **variables: str) -> str:
-    """Run as from a fresh shell in the directory, with the installed commands first in the path."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("MEMFOLD_") and name not in {"NATS_URL", "PYTHONPATH"}
-    }
-    environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env={**environment, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE_S,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return done.stdout
-
-
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
     """Give an empty directory; the engines that were started in it end with the test."""
     yield tmp_path
     asyncio.run(end_engines(tmp_path))
-
-
-async def end_engines(directory: Path) -> None:
-    """End every engine whose data is somewhere below a directory."""
-    locks = await asyncio.to_thread(lambda: list(directory.rglob("engine.lock")))
-    async with asyncio.timeout(DEADLINE_S):
-        for lock in locks:
-            if (pid := engine_pid(lock.parent)) is not None:
-                os.kill(pid, signal.SIGTERM)
-            while engine_running(lock.parent):  # noqa: ASYNC110 - another process.
-                await asyncio.sleep(0.02)
 
 
 def test_the_quickstart_in_python_prints_what_the_page_shows(directory: Path) -> None:
