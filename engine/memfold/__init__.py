@@ -40,6 +40,15 @@ if TYPE_CHECKING:
     from memfold.memory import connect as connect
     from memfold.messages import Message as Message
     from memfold.pages import Include as Include
+    from memfold.prompts.answers import ToolAnswer as ToolAnswer
+    from memfold.prompts.budget import estimate_tokens as estimate_tokens
+    from memfold.prompts.compose import Prompt as Prompt
+    from memfold.prompts.processor import Processor as Processor
+    from memfold.prompts.strip import strip_memory as strip_memory
+    from memfold.prompts.strip import strip_tags as strip_tags
+    from memfold.prompts.system import SystemMessage as SystemMessage
+    from memfold.prompts.texts import DEFAULT_TEMPLATE as DEFAULT_TEMPLATE
+    from memfold.prompts.tool import MemoryTool as MemoryTool
     from memfold.reads import Change as Change
     from memfold.reads import DefinitionState as DefinitionState
     from memfold.reads import MemoryRead as MemoryRead
@@ -91,6 +100,17 @@ _MODULES: Final = {
     "memory": ("Memory", "connect"),
     "messages": ("Message",),
     "pages": ("Include",),
+    "prompts.answers": ("ToolAnswer",),
+    "prompts.budget": ("estimate_tokens",),
+    "prompts.compose": ("Prompt",),
+    "prompts.processor": ("Processor",),
+    "prompts.strip": (
+        "strip_memory",
+        "strip_tags",
+    ),
+    "prompts.system": ("SystemMessage",),
+    "prompts.texts": ("DEFAULT_TEMPLATE",),
+    "prompts.tool": ("MemoryTool",),
     "reads": (
         "Change",
         "DefinitionState",

@@ -32,6 +32,9 @@ _IDENTIFIERS: Final = frozenset({"$id", "id"})
 _ELSEWHERE: Final = frozenset({"$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef"})
 """Keywords that give a reference another target than its text says."""
 
+SENTENCE_MAX: Final = 200
+"""Longest sentence about a violation, in characters: a validator quotes whole documents."""
+
 Format = Literal["markdown", "json"]
 Content = str | dict[str, Any]
 
@@ -98,6 +101,28 @@ def added_violation(definition: Definition | None, old: Content | None, new: Con
         return "more than one place"
     # Sorted, since the validator's own order follows that of the document's keys.
     return next((place for at, place in sorted(broken) if (at, place) not in known), None)
+
+
+def violations(definition: Definition | None, content: Content, count_max: int) -> list[str]:
+    """Return what in a document breaks the schema, as sentences that quote the document.
+
+    For whoever wrote it, and never for logs or errors. At most ``count_max``; none where it would
+    take too long to find them.
+    """
+    if definition is None or definition.kind == "template":
+        return []
+    validator, schema_values = _compiled(definition.body)
+    if schema_values * _values(content) > VIOLATION_CHECKS_MAX:
+        return []
+    found = {
+        f"{_path(error.instance_path) or '/'}: {_short(error.message)}"
+        for error in validator.iter_errors(content)
+    }
+    return sorted(found)[:count_max]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SENTENCE_MAX else f"{text[:SENTENCE_MAX]}..."
 
 
 def _violations(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from memfold.arguments import json_object, several
 from memfold.because import Because
 from memfold.building import build, new_id
 from memfold.client import Client, Intent, Write
 from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
-from memfold.events import Content, Metadata, Role
+from memfold.events import Content, Metadata, Role, Scope
 from memfold.ids import check_id
 from memfold.initial import put_initial
 from memfold.lists import PAGE_DEFAULT, Page, Part
@@ -27,6 +27,12 @@ from memfold.reads import (
 )
 from memfold.receipts import Receipt
 from memfold.working_memory import WorkingMemory
+
+if TYPE_CHECKING:
+    from memfold.prompts.budget import CountTokens
+    from memfold.prompts.compose import Prompt
+    from memfold.prompts.processor import Processor, ProcessorOptions
+    from memfold.prompts.shapes import Provider
 
 
 class Thread:
@@ -302,6 +308,58 @@ class Thread:
             "clones", self.resource_id, {"thread": self.id}, fresh=fresh
         )
         return [ThreadLink.from_json(item) for item in answer["clones"]]
+
+    async def prompt(
+        self,
+        *,
+        last: int | None = None,
+        token_budget: int | None = None,
+        provider: Provider = "openai",
+        system: str | None = None,
+        scope: Scope | None = "resource",
+        count_tokens: CountTokens | None = None,
+        stable: bool = False,
+    ) -> Prompt:
+        """Return what to send to a model: system text, memory and the last messages.
+
+        The ``last`` messages (20 unless there is a ``token_budget``), as many as fit the budget.
+        ``system`` comes before the memory, whose ``scope`` is "resource", "thread" or None for
+        none. ``stable`` puts what changes behind what stays the same.
+
+        Raises:
+            InvalidRequest: an argument does not fit.
+        """
+        from memfold.prompts.assemble import make_prompt
+        from memfold.prompts.compose import PromptSettings
+
+        settings = PromptSettings(
+            last, token_budget, provider, system, scope, count_tokens, stable=stable
+        )
+        return await make_prompt(self, self._memory(scope), settings, self._resolve)
+
+    def processor(self, **options: Unpack[ProcessorOptions]) -> Processor:
+        """Return what does an agent's memory work: ``before`` the model is called, and ``after``.
+
+        Takes what ``prompt()`` takes; ``tool=False`` for a model that cannot change the memory,
+        ``tool_name``, ``modes``, ``retain_input``, and ``title``, an asynchronous function that
+        makes a title of messages.
+
+        Raises:
+            InvalidRequest: an option does not fit.
+        """
+        from memfold.prompts.processor import make_processor
+
+        memory = self._memory(options.get("scope", "resource"))
+        return make_processor(self, memory, options, self._resolve)
+
+    def _memory(self, scope: Scope | None) -> WorkingMemory | None:
+        if scope == "thread":
+            return self.working_memory
+        return None if scope is None else WorkingMemory(self._client, self.resource_id, None)
+
+    async def _resolve(self, content: Content) -> Content:
+        found: Content = await self._client.blobs.resolve(self.resource_id, content)
+        return found
 
     def _messages_of(self, filters: MessageFilter) -> Messages:
         return Messages(self._client.queries, self.resource_id, self.id, filters)

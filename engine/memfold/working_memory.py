@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import orjson
 
@@ -17,8 +17,12 @@ from memfold.defining import Schema, definition_fields
 from memfold.documents import MemoryUpdate
 from memfold.errors import InvalidRequest
 from memfold.reads import DefinitionState, MemoryRead, WorkingMemoryState, memory_read
-from memfold.receipts import Receipt
+from memfold.receipts import NO_CHANGE, Receipt
 from memfold.wire import read_event
+
+if TYPE_CHECKING:
+    from memfold.prompts.system import SystemMessage
+    from memfold.prompts.tool import MemoryTool
 
 
 class WorkingMemory:
@@ -162,6 +166,46 @@ class WorkingMemory:
             data["reason"] = reason
         intent = Intent(expected, because, correlation, self._incarnation())
         return await self._client.write(self._address, [("WorkingMemoryDefined", data)], intent)
+
+    @overload
+    async def system_message(self, *, fresh: bool = True) -> SystemMessage: ...
+
+    @overload
+    async def system_message(
+        self, *, since: SystemMessage | int, fresh: bool = True
+    ) -> SystemMessage | Literal["unchanged"]: ...
+
+    async def system_message(
+        self, *, since: SystemMessage | int | None = None, fresh: bool = True
+    ) -> SystemMessage | Literal["unchanged"]:
+        """Return what a model is told of this memory: rules, form and current data.
+
+        ``since`` is what the model was told last, or its revision: if it would be told the same
+        again, ``memfold.NO_CHANGE`` is returned.
+        """
+        from memfold.prompts.system import same_data, system_message
+
+        now = system_message(await self.read(fresh=fresh), read_only=self.is_read_only)
+        return NO_CHANGE if same_data(now, since) else now
+
+    def tool(
+        self,
+        *,
+        name: str = "update_working_memory",
+        description: str | None = None,
+        modes: Collection[str] = ("append", "edit", "replace"),
+    ) -> MemoryTool:
+        """Return the tool by which a model changes this memory.
+
+        ``modes`` are those that a text memory may be changed in; a JSON memory is merged.
+
+        Raises:
+            ReadOnly: this handle cannot write, so its model has no tool.
+        """
+        from memfold.prompts.tool import MemoryTool
+
+        self._client.check_writable()
+        return MemoryTool(self, name=name, description=description, modes=modes)
 
     @property
     def _scope(self) -> str:

@@ -110,7 +110,15 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 @pytest.mark.parametrize(
-    "handle", [memfold.Memory, memfold.Resource, memfold.Thread, memfold.WorkingMemory]
+    "handle",
+    [
+        memfold.Memory,
+        memfold.Resource,
+        memfold.Thread,
+        memfold.WorkingMemory,
+        memfold.MemoryTool,
+        memfold.Processor,
+    ],
 )
 def test_every_method_of_the_handles_is_in_the_reference(handle: type) -> None:
     page = read(REFERENCE / "python.md")
@@ -127,10 +135,13 @@ def test_every_field_of_what_is_read_is_in_the_reference() -> None:
         memfold.EventOutcome,
         memfold.MemoryRead,
         memfold.MessageView,
+        memfold.Prompt,
         memfold.Receipt,
         memfold.ResourceState,
         memfold.Snapshot,
+        memfold.SystemMessage,
         memfold.ThreadState,
+        memfold.ToolAnswer,
         memfold.WorkingMemoryState,
     )
     for value in values:

@@ -1,0 +1,212 @@
+"""What a part of a message is: text, a tool call or its result, an image, a file, or unknown.
+
+Messages are stored as they were given. So parts are understood here in several spellings: ours (as
+in the documentation), those of OpenAI's and Anthropic's messages, and that of the AI SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from memfold.attachments import read_reference
+from memfold.canonical import is_array, is_object
+from memfold.errors import InvalidEvent
+from memfold.gate import check, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Something said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the call ``id`` gave back: text, any other JSON value, or a list of parts."""
+
+    id: str
+    content: Any
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish that a tool be run. ``arguments`` is text where it was no JSON object.
+
+    ``partial`` marks a call that was still being written when the model was cut off; ``result`` is
+    there where call and result are one part.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | str
+    partial: bool = False
+    result: ToolResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image or a file: at a URL, or as base64 ``data`` of a media type; or neither."""
+
+    kind: str
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A part that no provider's prompt can show."""
+
+    raw: Any
+
+
+Part = Text | ToolCall | ToolResult | Media | Unknown
+
+_TEXTS: Final = frozenset({"text", "input_text", "output_text"})
+_PARTIAL: Final = frozenset({"partial", "partial-call", "input-streaming"})
+
+
+def read_content(content: object) -> list[Part]:
+    """Return a message's content as parts; text is one part, blank or missing content none."""
+    if isinstance(content, str):
+        return [Text(content)] if content.strip() else []
+    if not is_array(content):
+        return []
+    return [read_part(part) for part in content if part is not None]
+
+
+def read_part(raw: object) -> Part:
+    """Return what a part is; one that is not shaped as it should be is unknown."""
+    if isinstance(raw, str):
+        return Text(raw)
+    if not is_object(raw):
+        return Unknown(raw)
+    kind = raw.get("type")
+    if kind in _TEXTS and isinstance(raw.get("text"), str):
+        return Text(raw["text"])
+    if kind == "refusal" and isinstance(raw.get("refusal"), str):
+        return Text(raw["refusal"])
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    found = None if reader is None else reader(raw)
+    return Unknown(raw) if found is None else found
+
+
+def read_call_arguments(given: object) -> dict[str, Any] | str:
+    """Return a call's arguments as an object, or as the text they are if they are no object."""
+    if isinstance(given, Mapping):
+        return dict(cast("Mapping[str, Any]", given))
+    if not isinstance(given, str) or not given:
+        return {}
+    try:
+        value = parse(given.encode())
+        check(value)
+    except (InvalidEvent, UnicodeEncodeError):
+        return given
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else given
+
+
+def _call(raw: dict[str, Any]) -> Part | None:
+    given = raw.get("arguments", raw.get("input"))
+    return _made_call(raw.get("id"), raw.get("name"), given, raw.get("state"))
+
+
+def read_openai_call(raw: dict[str, Any]) -> ToolCall | None:
+    """Return an entry of ``tool_calls`` as OpenAI writes it; None if it is none."""
+    function = raw.get("function")
+    if not is_object(function):
+        return None
+    return _made_call(
+        raw.get("id"), function.get("name"), function.get("arguments"), raw.get("state")
+    )
+
+
+def _sdk_call(raw: dict[str, Any]) -> Part | None:
+    given = raw.get("input", raw.get("args"))
+    return _made_call(raw.get("toolCallId"), raw.get("toolName"), given, raw.get("state"))
+
+
+def _invocation(raw: dict[str, Any]) -> Part | None:
+    inner = raw.get("toolInvocation")
+    call = _sdk_call(inner) if is_object(inner) else None
+    if not is_object(inner) or not isinstance(call, ToolCall) or inner.get("state") != "result":
+        return call
+    return replace(call, result=ToolResult(call.id, inner.get("result", "")))
+
+
+def _made_call(id_: object, name: object, arguments: object, state: object) -> ToolCall | None:
+    if not isinstance(id_, str) or not isinstance(name, str):
+        return None
+    return ToolCall(id_, name, read_call_arguments(arguments), partial=state in _PARTIAL)
+
+
+def _result(raw: dict[str, Any]) -> Part | None:
+    id_ = raw.get("id", raw.get("tool_use_id", raw.get("tool_call_id")))
+    if not isinstance(id_, str):
+        return None
+    return ToolResult(id_, raw.get("content", ""), is_error=raw.get("is_error") is True)
+
+
+def _sdk_result(raw: dict[str, Any]) -> Part | None:
+    id_ = raw.get("toolCallId")
+    content = raw.get("output", raw.get("result", ""))
+    return ToolResult(id_, content) if isinstance(id_, str) else None
+
+
+def _image(raw: dict[str, Any]) -> Part | None:
+    return _media("image", raw)
+
+
+def _file(raw: dict[str, Any]) -> Part | None:
+    return _media("file", raw)
+
+
+def _media(kind: str, raw: dict[str, Any]) -> Part | None:
+    # Ours has it in the part itself, the others one level down.
+    inner = raw.get("source", raw.get("image_url", raw.get("file", raw)))
+    if isinstance(inner, str):
+        inner = {"url": inner}
+    if not is_object(inner):
+        return None
+    url, data = _text(inner, "url"), _text(inner, "data", "file_data")
+    media_type = _text(inner, "media_type") or _attached_type(inner)
+    name = _text(raw, "name", "title") or _text(inner, "filename")
+    if url is None and data is not None and data.startswith("data:"):
+        url, data = data, None
+    if url is not None and url.startswith("data:"):
+        head, comma, rest = url.removeprefix("data:").partition(",")
+        if comma and head.endswith(";base64"):
+            found = head.removesuffix(";base64").split(";")[0]
+            return Media(kind, None, rest, found or media_type, name)
+    return Media(kind, url, data, media_type, name)
+
+
+def _attached_type(raw: dict[str, Any]) -> str | None:
+    """Return the media type of what is kept beside the event and was not put back."""
+    found = map(read_reference, (raw, *raw.values()))
+    return next((reference.media_type for reference in found if reference is not None), None)
+
+
+def _text(raw: dict[str, Any], *keys: str) -> str | None:
+    found = next((raw[key] for key in keys if isinstance(raw.get(key), str)), None)
+    return found or None
+
+
+_READERS: Final[dict[str, Callable[[dict[str, Any]], Part | None]]] = {
+    "tool_call": _call,
+    "tool_use": _call,
+    "function": read_openai_call,
+    "tool-call": _sdk_call,
+    "tool-invocation": _invocation,
+    "tool_result": _result,
+    "tool-result": _sdk_result,
+    "image": _image,
+    "image_url": _image,
+    "file": _file,
+    "document": _file,
+}
+"""How each type of part is read, text aside."""

@@ -1,0 +1,363 @@
+"""Stored messages as providers take them: calls with their results, in every spelling."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from memfold.prompts.compose import PromptSettings, compose
+from memfold.prompts.incoming import stored_messages
+from memfold.prompts.pairing import steps_of
+from memfold.prompts.processor import read_calls
+from memfold.prompts.shapes import Provider
+from memfold.prompts.texts import EARLIER, NO_RESULT
+from support.dialogue import (
+    Message,
+    assistant,
+    call,
+    judge_anthropic,
+    judge_openai,
+    message,
+    result,
+    tool,
+    user,
+)
+
+SAM = user("I am Sam.", "m1")
+PICTURE = "data:image/jpeg;base64,AAAA"
+
+
+def prompt(provider: Provider, messages: list[Message], **options: Any) -> list[Message]:  # noqa: ANN401
+    settings = PromptSettings(provider=provider, **options)
+    return compose(settings, None, messages).messages
+
+
+def test_plain_words_are_what_they_are_everywhere() -> None:
+    said = [SAM, assistant("Hello Sam."), user([{"type": "text", "text": "What now?"}])]
+    expected = [
+        {"role": "user", "content": "I am Sam."},
+        {"role": "assistant", "content": "Hello Sam."},
+        {"role": "user", "content": "What now?"},
+    ]
+    assert prompt("openai", said) == prompt("anthropic", said) == expected
+    assert prompt("plain", said) == said
+
+
+def test_calls_and_results_are_shown_as_each_provider_takes_them() -> None:
+    """B121, B122, B190: kept, in their order, with the text around them."""
+    parts = [{"type": "text", "text": "Let me see."}, call("c1", city="Oslo")]
+    said = [SAM, assistant(parts), tool("c1", {"rain": True}), assistant("It rains.")]
+    assert prompt("openai", said)[1:] == [
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "look", "arguments": '{"city":"Oslo"}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": '{"rain":true}'},
+        {"role": "assistant", "content": "It rains."},
+    ]
+    assert prompt("anthropic", said)[1:] == [
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "Let me see."},
+                {"type": "tool_use", "id": "c1", "name": "look", "input": {"city": "Oslo"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": '{"rain":true}'},
+            ],
+        },
+        {"role": "assistant", "content": "It rains."},
+    ]
+
+
+def test_what_is_said_between_calls_stays_between_them() -> None:
+    """B122: one stored message may hold call, result and text in any order."""
+    parts = [call("c1"), result("c1", "a"), {"type": "text", "text": "So"}, call("c2")]
+    said = [SAM, assistant([*parts, result("c2", "b"), {"type": "text", "text": "Done."}])]
+    shown = prompt("openai", said)
+    judge_openai(shown)
+    assert [each.get("content") for each in shown] == ["I am Sam.", None, "a", "So", "b", "Done."]
+    judge_anthropic(prompt("anthropic", said))
+
+
+def test_a_prompt_never_begins_with_a_result_of_a_call_that_is_not_there() -> None:
+    said = [tool("c0"), tool("c0b"), SAM, tool("c9"), assistant("Hi.")]
+    for provider in ("openai", "anthropic"):
+        shown = prompt(provider, said)
+        assert [each["content"] for each in shown] == ["I am Sam.", "Hi."]
+    assert [each["id"] for each in prompt("plain", said)] == ["m1", "assistant-Hi."]
+
+
+def test_a_call_without_a_result_is_told_to_have_none() -> None:
+    """Its agent may have died: providers refuse it bare, and hiding it could repeat its effect."""
+    said = [SAM, assistant([call("c1"), call("c2")]), tool("c2"), user("And?")]
+    shown = prompt("openai", said)
+    judge_openai(shown)
+    assert [each["content"] for each in shown[2:]] == [NO_RESULT, "found", "And?"]
+    [missing, _, text] = prompt("anthropic", said)[2]["content"]
+    assert missing == {
+        "type": "tool_result",
+        "tool_use_id": "c1",
+        "content": NO_RESULT,
+        "is_error": True,
+    }
+    assert text == {"type": "text", "text": "And?"}
+
+
+def test_a_result_comes_to_its_call_past_what_others_said_between() -> None:
+    """Several agents at one thread write at once."""
+    said = [SAM, assistant([call("c1")]), user("Hurry!"), assistant("Wait."), tool("c1")]
+    shown = prompt("openai", said)
+    judge_openai(shown)
+    assert [each["role"] for each in shown] == ["user", "assistant", "tool", "user", "assistant"]
+    judge_anthropic(prompt("anthropic", said))
+    assert prompt("plain", said) == said
+
+
+def test_ids_of_calls_may_come_again_and_be_of_any_text() -> None:
+    """Some models count their calls anew in each turn; each result still finds its own."""
+    long = "x" * 60
+    said = [
+        SAM,
+        assistant([call("call_0", n=1)], "a1"),
+        tool("call_0", "one"),
+        assistant([call("call_0", n=2), call("call_0", n=3), call(long), call("ö:1")], "a2"),
+        *(tool("call_0", "two"), tool("call_0", "three"), tool(long, "four"), tool("ö:1", "five")),
+    ]
+    shown = prompt("openai", said)
+    judge_openai(shown)
+    judge_anthropic(prompt("anthropic", said))
+    results = {each["tool_call_id"]: each["content"] for each in shown if each["role"] == "tool"}
+    calls = [wish for each in shown for wish in each.get("tool_calls", [])]
+    assert [results[wish["id"]] for wish in calls] == ["one", "two", "three", "four", "five"]
+    assert prompt("openai", said) == shown
+
+
+def test_the_last_of_two_results_of_a_call_counts() -> None:
+    said = [SAM, assistant([call("c1")]), tool("c1", "old"), tool("c1", "new")]
+    assert prompt("openai", said)[2]["content"] == "new"
+
+
+def test_calls_that_were_cut_off_are_not_shown() -> None:
+    cut = {**call("c1"), "state": "partial"}
+    assert prompt("openai", [SAM, assistant([cut])]) == [{"role": "user", "content": "I am Sam."}]
+
+
+def test_system_messages_of_a_thread_keep_their_authority() -> None:
+    """In their place for OpenAI; for Anthropic, who has no such messages, in the system text."""
+    said = [message("system", "Be brief."), SAM, message("system", "Be kind."), user("Hm?")]
+    assert [each["role"] for each in prompt("openai", said)] == ["system", "user", "system", "user"]
+    settings = PromptSettings(provider="anthropic", system="You help.")
+    found = compose(settings, None, said)
+    assert found.messages == [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "I am Sam."}, {"type": "text", "text": "Hm?"}],
+        }
+    ]
+    assert found.system == "You help.\n\nBe brief.\n\nBe kind."
+    blocks = found.as_arguments()["system"]
+    assert [block["text"] for block in blocks] == ["You help.", "Be brief.", "Be kind."]
+
+
+def test_a_prompt_for_anthropic_begins_with_a_user() -> None:
+    shown = prompt("anthropic", [assistant("Welcome!"), SAM])
+    assert shown[0] == {"role": "user", "content": EARLIER}
+    judge_anthropic(shown)
+
+
+def test_images_and_files_are_shown_where_a_provider_takes_them() -> None:
+    picture = {"type": "image", "url": PICTURE}
+    linked = {"type": "image", "url": "https://x.example/a.png"}
+    file = {"type": "file", "data": "QUJD", "media_type": "application/pdf", "name": "a.pdf"}
+    said = [user([{"type": "text", "text": "See:"}, picture, linked, file]), assistant([picture])]
+    assert prompt("openai", said)[0]["content"] == [
+        {"type": "text", "text": "See:"},
+        {"type": "image_url", "image_url": {"url": PICTURE}},
+        {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}},
+        {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"},
+        },
+    ]
+    source = {"type": "base64", "media_type": "application/pdf", "data": "QUJD"}
+    assert prompt("anthropic", said)[0]["content"] == [
+        {"type": "text", "text": "See:"},
+        {
+            "type": "image",
+            "source": {"type": "base64", "media_type": "image/jpeg", "data": "AAAA"},
+        },
+        {"type": "image", "source": {"type": "url", "url": "https://x.example/a.png"}},
+        {"type": "document", "source": source},
+    ]
+    for provider in ("openai", "anthropic"):
+        assert prompt(provider, said)[1]["content"] == "[image: image/jpeg]"
+
+
+def test_parts_of_unknown_types_are_for_plain_prompts_alone() -> None:
+    strange = {"type": "thinking", "thinking": "hm", "signature": "x"}
+    said = [assistant([strange]), user([strange, {"type": "text", "text": "Hi"}])]
+    assert prompt("plain", said) == said
+    assert prompt("openai", said) == [{"role": "user", "content": "Hi"}]
+    assert prompt("anthropic", said) == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(
+    ("given_", "parts"),
+    [
+        (
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+                ],
+            },
+            [{"type": "tool_call", "id": "c", "name": "f", "arguments": {}}],
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": "Hm",
+                "tool_calls": [
+                    {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{x"}}
+                ],
+            },
+            [
+                {"type": "text", "text": "Hm"},
+                {"type": "tool_call", "id": "c", "name": "f", "arguments": "{x"},
+            ],
+        ),
+        (
+            {"role": "tool", "tool_call_id": "c", "content": "ok"},
+            [{"type": "tool_result", "id": "c", "content": "ok"}],
+        ),
+        ({"role": "developer", "content": "Be."}, "Be."),
+        ({"role": "assistant", "content": None, "refusal": "No."}, "No."),
+    ],
+)
+def test_messages_of_openai_are_stored_with_their_calls_as_parts(
+    given_: Message, parts: object
+) -> None:
+    [stored] = stored_messages(given_)
+    assert stored["content"] == parts
+
+
+def test_messages_of_anthropic_are_stored_as_they_are() -> None:
+    """A user's message of nothing but results is a tool's; blocks stay what they were."""
+    use = {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}
+    answer = {"type": "tool_result", "tool_use_id": "c", "content": "ok", "is_error": True}
+    stored = stored_messages(
+        [{"role": "assistant", "content": [use]}, {"role": "user", "content": [answer]}]
+    )
+    assert [each["role"] for each in stored] == ["assistant", "tool"]
+    assert [each["content"] for each in stored] == [[use], [answer]]
+    assert prompt("anthropic", [SAM, *stored])[1:] == [
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [answer]},
+    ]
+
+
+def test_objects_of_an_sdk_are_messages_too() -> None:
+    class Function(BaseModel):
+        name: str
+        arguments: str
+
+    class Call(BaseModel):
+        id: str
+        type: str = "function"
+        function: Function
+
+    class Reply(BaseModel):
+        role: str = "assistant"
+        content: str | None = None
+        refusal: str | None = None
+        tool_calls: list[Call] = []
+
+    wish = Call(id="c1", function=Function(name="f", arguments='{"a":1}'))
+    [stored] = stored_messages(Reply(tool_calls=[wish]))
+    part = {"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": 1}}
+    assert stored == {"role": "assistant", "content": [part]}
+    [expected] = read_calls(stored)
+    assert read_calls(Reply(tool_calls=[wish])) == read_calls([wish]) == [expected]
+    assert read_calls(wish) == read_calls({**stored, "content": [part]}) == [expected]
+    assert read_calls(None) == read_calls([]) == read_calls(Reply(content="hi")) == []
+
+
+def test_imported_spellings_are_understood() -> None:
+    """What an import keeps as it was: OpenAI's calls as parts, the AI SDK's invocations."""
+    done = {"state": "result", "toolCallId": "c1", "toolName": "f", "args": {}, "result": {"n": 1}}
+    cut = {"state": "partial-call", "toolCallId": "c2", "toolName": "f", "args": {}}
+    asked = {"id": "c3", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    said = [
+        SAM,
+        assistant(
+            [
+                {"type": "tool-invocation", "toolInvocation": done},
+                {"type": "text", "text": "One."},
+                {"type": "tool-invocation", "toolInvocation": cut},
+                asked,
+            ]
+        ),
+        {**message("tool", "two"), "metadata": {"imported": {"tool_call_id": "c3"}}},
+    ]
+    shown = prompt("openai", said)
+    judge_openai(shown)
+    assert [each["content"] for each in shown] == ["I am Sam.", None, '{"n":1}', "One.", "two"]
+
+
+TEXTS = st.sampled_from(["", " ", "hi", "so"]).map(lambda text: {"type": "text", "text": text})
+IDS = st.sampled_from(["a", "b", "call_0", "ä", "x" * 50])
+PARTS = st.lists(
+    TEXTS
+    | IDS.map(call)
+    | IDS.map(result)
+    | IDS.map(lambda id_: {**call(id_), "state": "partial"})
+    | IDS.map(lambda id_: result(id_, [{"type": "text", "text": "ok"}, {"type": "image"}]))
+    | st.sampled_from([{"type": "image", "url": PICTURE}, {"type": "odd"}]),
+    max_size=4,
+)
+CONTENT = st.sampled_from(["", "hi"]) | PARTS
+MESSAGES = st.lists(
+    st.tuples(st.sampled_from(["user", "assistant", "tool", "system"]), CONTENT), max_size=12
+).map(lambda said: [message(role, content, f"m{n}") for n, (role, content) in enumerate(said)])
+
+
+@given(MESSAGES, st.none() | st.integers(0, 60))
+def test_no_thread_makes_a_prompt_that_a_provider_refuses(
+    said: list[Message], budget: int | None
+) -> None:
+    judge_openai(prompt("openai", said, token_budget=budget))
+    judge_anthropic(prompt("anthropic", said, token_budget=budget))
+
+
+@given(MESSAGES)
+def test_nothing_that_is_said_is_lost_between_the_spellings(said: list[Message]) -> None:
+    """Each call is shown once, and each non-blank text of a user, an assistant or the system."""
+    steps = steps_of(said)
+    shown = prompt("openai", said)
+    calls = sum(
+        part["type"] == "tool_call" and "state" not in part
+        for each in said
+        if each["role"] == "assistant" and isinstance(each["content"], list)
+        for part in each["content"]
+    )
+    assert sum(len(each.get("tool_calls", [])) for each in shown) == calls
+    assert sum(len(step.results) for step in steps) == calls
+    texts = json.dumps([each["content"] for each in said if each["role"] != "tool"]).count('"so"')
+    assert json.dumps([each["content"] for each in shown]).count("so") == texts
