@@ -56,6 +56,7 @@ bench: setup ## Measure throughput and latency on this machine
 
 docs: setup ## Write the generated reference pages again
 	$(BIN)/python -m memfold_consumers.asyncapi docs/reference/asyncapi.json
+	cd tests && ../$(BIN)/python -m support.reference
 
 wheel: setup ## Build the wheel into dist
 	$(BIN)/hatchling build -t wheel

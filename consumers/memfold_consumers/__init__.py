@@ -10,11 +10,13 @@ if TYPE_CHECKING:
 __all__ = ["local"]
 
 
-def __getattr__(name: str) -> object:
-    """Import ``local`` when it is first used: the command line's help must not pay for it."""
-    if name == "local":
-        from memfold_consumers.local_engine import local
+if not TYPE_CHECKING:  # A checker would take every misspelt name for a public one.
 
-        return local
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+    def __getattr__(name: str) -> object:
+        """Import ``local`` when it is first used: the command line's help must not pay for it."""
+        if name == "local":
+            from memfold_consumers.local_engine import local
+
+            return local
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)

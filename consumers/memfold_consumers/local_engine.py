@@ -69,9 +69,12 @@ async def local(
     The engine, a process of its own with its NATS server, is shared by all who use the directory
     and ends ``linger_s`` seconds after the last. If it dies meanwhile it is started again. ``port``
     and ``linger_s`` count only for an engine that this call starts; port 0 is any free one.
-    ``attach_above`` is as for ``memfold.connect``. Raises
-    ``EngineUnavailable`` if there is no engine within ``timeout_s``, ``EngineInUse`` if the running
-    one serves another namespace, ``InvalidRequest`` or ``InvalidId`` if an argument does not fit.
+    ``attach_above`` is as for ``memfold.connect``. Closing waits for writes that are on their way.
+
+    Raises:
+        EngineUnavailable: there is no engine within ``timeout_s`` seconds.
+        EngineInUse: the running one serves another namespace.
+        InvalidRequest, InvalidId: an argument does not fit.
     """
     check_id(actor, "actor")
     wish = _wish(Path(data), namespace, port, linger_s, timeout_s)

@@ -6,7 +6,7 @@ Names are imported when they are first used, so that ``import memfold`` costs ne
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from memfold.attachments import Attachment as Attachment
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from memfold.working_memory import WorkingMemory as WorkingMemory
 
     __version__: str
+    """The version that is installed."""
 
 _MODULES: Final = {
     "attachments": ("Attachment",),
@@ -131,21 +132,23 @@ _MODULES: Final = {
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # any public name
-    if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+if not TYPE_CHECKING:  # A checker would take every misspelt name for a public one.
 
-        try:
-            return version("memfold")
-        except PackageNotFoundError:
-            return "unknown"
-    home = _HOME.get(name)
-    if home is None:
-        message = f"module 'memfold' has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(importlib.import_module(f"memfold.{home}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import PackageNotFoundError, version
+
+            try:
+                return version("memfold")
+            except PackageNotFoundError:
+                return "unknown"
+        home = _HOME.get(name)
+        if home is None:
+            message = f"module 'memfold' has no attribute {name!r}"
+            raise AttributeError(message)
+        value = getattr(importlib.import_module(f"memfold.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

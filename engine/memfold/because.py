@@ -15,8 +15,9 @@ from memfold.receipts import Receipt
 APPENDED_MAX: Final = 10_000
 
 Reason = Receipt | Message | MessageView | tuple[str, str] | Mapping[str, Any]
+"""A receipt; a message, which a (thread, id) pair or a dictionary of the two names, too."""
 Because = Reason | Sequence[Reason] | None
-"""A receipt; a message (a (thread, id) pair names it, too); or several of them."""
+"""What a write rests on: one reason, or several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ class MemfoldError(Exception):
     def __init__(self, message: str, *, detail: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        """A sentence for people."""
         self.detail = detail
+        """More of it for programs, or None."""
 
 
 class InvalidEvent(MemfoldError):
@@ -28,6 +30,7 @@ class InvalidEvent(MemfoldError):
     def __init__(self, message: str, *, reason: str, detail: str | None = None) -> None:
         super().__init__(message, detail=detail)
         self.reason = reason
+        """The code under which the fold would park it."""
 
 
 class InvalidId(InvalidEvent):
@@ -71,6 +74,7 @@ class Rejected(MemfoldError):
     def __init__(self, message: str, *, reason: str, detail: str | None = None) -> None:
         super().__init__(message, detail=detail)
         self.reason = reason
+        """The rule that was broken, a code. From a receipt, ``detail`` is the event's id."""
 
 
 class Parked(MemfoldError):
@@ -81,6 +85,7 @@ class Parked(MemfoldError):
     def __init__(self, message: str, *, reason: str, detail: str | None = None) -> None:
         super().__init__(message, detail=detail)
         self.reason = reason
+        """What could not be understood, a code. From a receipt, ``detail`` is the event's id."""
 
 
 class NotFound(MemfoldError):

@@ -27,9 +27,11 @@ from memfold.subjects import Facet
 
 Scope = Literal["resource", "thread"]
 Role = Literal["user", "assistant", "tool", "system"]
+"""Who says a message."""
 Content = str | list[dict[str, Any]]
 """A message's content: text, or a list of parts (each an object)."""
 Metadata = dict[str, Any]
+"""A JSON object; merges of it go one level deep, and ``None`` is stored."""
 
 
 def _id(value: str) -> str:

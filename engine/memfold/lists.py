@@ -30,7 +30,9 @@ SKIP_MAX: Final = 1 << 53
 """Entries before a page, at most."""
 
 ThreadOrder = Literal["created_at", "updated_at", "last_message_at"]
+"""What threads are ordered by; "created_at" if not given."""
 ResourceOrder = Literal["created_at", "updated_at"]
+"""What resources are ordered by; "created_at" if not given."""
 
 
 class ThreadFilter(TypedDict, total=False):
@@ -62,9 +64,10 @@ class ResourceFilter(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list as of ``sequence``; ``next`` asks for the one behind it, if there is one.
+    """A part of a list as of ``sequence``; ``next`` is what ``after=`` takes, None at the end.
 
-    ``total`` is the number of all entries, None if that was not asked.
+    What is written meanwhile neither hides an entry nor shows one twice, and equal times keep the
+    order of the log. ``total`` is the number of all entries, None if that was not asked.
     """
 
     items: tuple[T, ...]

@@ -50,10 +50,10 @@ async def connect(
 ) -> AsyncGenerator[Memory, None]:
     """Open the memory of a namespace as ``actor``; it reconnects for ever once it was connected.
 
-    A publish is tried again for ``timeout_s`` seconds. Data URIs and bytes of more than
-    ``attach_above`` bytes in the parts of messages are kept as attachments. Further options go to
-    nats-py's ``connect``: ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix``
-    and so on.
+    A publish is tried again for ``timeout_s`` seconds, a read waits ``query_timeout_s`` seconds.
+    Data URIs and bytes of more than ``attach_above`` bytes in the parts of messages are kept as
+    attachments. Closing waits for writes that are on their way. Further options go to nats-py's
+    ``connect``: ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix`` and so on.
 
     Raises:
         BrokerUnavailable: no server answered within ``connect_timeout_s`` seconds.
@@ -90,7 +90,13 @@ async def connect(
 
 
 class Memory:
-    """All memory of one namespace, seen and changed as one actor."""
+    """All memory of one namespace, seen and changed as one actor.
+
+    A write of any handle raises what ``Memory.publish`` raises. A read contains all that this
+    client has published or seen of the resource, and raises ``NotYetConsistent`` if no engine comes
+    that far in time, ``EngineUnavailable`` or ``BrokerUnavailable`` if nobody answers; with
+    ``fresh=False`` it takes any engine's answer, however old.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from memfold.arguments import json_object, several
 from memfold.building import new_id
@@ -13,10 +13,11 @@ from memfold.canonical import from_us, to_us
 from memfold.events import Content, Metadata, Role
 
 
-class Message(BaseModel):
-    """A message to append. Without ``created_at`` it is as old as its event."""
+class Message(BaseModel, frozen=True, extra="forbid"):
+    """A message to append, or to save again under its ``id``, a fresh one (UUID 7) if not given.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Without ``created_at``, an aware time, it is as old as its event.
+    """
 
     role: Role
     content: Content
@@ -35,6 +36,7 @@ class Message(BaseModel):
 
 
 MessageLike = Message | Mapping[str, Any]
+"""A message, or a dictionary with its fields."""
 
 
 def message_list(given: MessageLike | Sequence[MessageLike]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Self, cast
 
 from memfold.canonical import from_us, to_us
+from memfold.events import Content, Metadata, Role
 
 
 class Read:
@@ -42,7 +43,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class WorkingMemoryState(Read):
-    """A working memory at ``sequence``. ``revision`` is what ``expected=`` takes."""
+    """A working memory at ``sequence``. ``revision`` is what ``expected=`` takes.
+
+    ``format`` is "markdown" or "json".
+    """
 
     content: str | dict[str, Any]
     format: str
@@ -95,10 +99,10 @@ class MemoryRead(Read):
 
 @dataclass(frozen=True, slots=True)
 class ThreadState(Read):
-    """A live thread. ``incarnation`` counts its lives.
+    """A live thread. ``incarnation`` counts its lives, ``revision`` is what ``expected=`` takes.
 
     ``updated_at`` counts its title, its metadata and its messages; ``last_message_at`` is the
-    newest ``created_at`` of them, None without any.
+    newest ``created_at`` of them, None without any. ``source`` is set where it is a clone.
     """
 
     id: str
@@ -116,7 +120,7 @@ class ThreadState(Read):
 
 @dataclass(frozen=True, slots=True)
 class ResourceState(Read):
-    """A resource and its metadata."""
+    """A resource and its metadata. ``revision`` is what ``expected=`` takes."""
 
     id: str
     metadata: dict[str, Any]
@@ -131,9 +135,9 @@ class MessageView(Read):
 
     id: str
     thread: str
-    role: str
-    content: str | list[dict[str, Any]]
-    metadata: dict[str, Any]
+    role: Role
+    content: Content
+    metadata: Metadata
     created_at: datetime
     updated_at: datetime
     sequence: int
@@ -147,7 +151,11 @@ class MessageView(Read):
 
 @dataclass(frozen=True, slots=True)
 class Change(Read):
-    """One event of a history, with what became of it."""
+    """One event of a history, with what became of it.
+
+    ``causation`` is the id of the event that led to it, ``correlation`` that of a run. ``outcome``
+    is applied, unchanged, duplicate or rejected.
+    """
 
     sequence: int
     index: int

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from memfold.requests import Queries
 
 Applied = Literal["applied", "unchanged", "duplicate"]
+"""What the fold made of a write that broke no rule."""
 APPLIED_TIMEOUT_S: Final = 10.0
 NO_CHANGE: Final = "unchanged"
 """What ``applied()`` returns for a write that was recorded and changed nothing."""
@@ -19,7 +20,10 @@ NO_CHANGE: Final = "unchanged"
 
 @dataclass(frozen=True, slots=True)
 class EventOutcome:
-    """What became of one event. ``of`` is the position of the event it repeats."""
+    """What became of one event: ``kind`` is applied, unchanged, duplicate, rejected or parked.
+
+    ``reason`` is a code, and ``detail`` a sentence. ``of`` is the position of the event it repeats.
+    """
 
     event_id: str
     kind: str

@@ -36,6 +36,7 @@ class Resource:
 
     def __init__(self, client: Client, resource: str) -> None:
         self.id = check_id(resource, "resource")
+        """Any text up to 256 bytes."""
         self._client = client
         self._address = client.address(resource, None, "resource")
 

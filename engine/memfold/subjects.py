@@ -15,6 +15,7 @@ from memfold.errors import InvalidEvent, InvalidId
 from memfold.ids import decode_token, encode_token
 
 Facet = Literal["memory", "messages", "thread", "resource", "erasure"]
+"""What part of a thread or resource an event changes."""
 FACETS: Final[frozenset[str]] = frozenset(get_args(Facet))
 PARTITIONS: Final = 16
 

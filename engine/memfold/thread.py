@@ -39,13 +39,17 @@ class Thread:
     """A thread of a resource. Nothing is sent before a coroutine is awaited.
 
     The handle remembers which life of the thread it has read and says so in what it writes: then a
-    write that comes after the thread was deleted is rejected and does not bring it back.
+    write that comes after the thread was deleted is rejected and does not bring it back. Writes
+    take ``expected``, ``because`` and ``correlation`` as those of a ``WorkingMemory`` do.
     """
 
     def __init__(self, client: Client, resource: str, thread: str) -> None:
         self.resource_id = check_id(resource, "resource")
+        """The id of its resource."""
         self.id = check_id(thread, "thread")
+        """Its id within the resource."""
         self.incarnation: int | None = None
+        """Which life of the thread was read last; None before that, or if there is none."""
         self._client = client
         self._messages = client.address(resource, thread, "messages")
         self._thread = client.address(resource, thread, "thread")

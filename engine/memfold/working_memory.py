@@ -30,6 +30,7 @@ class WorkingMemory:
 
     Each write takes ``expected``, the revision after which nothing else may have been written;
     ``because``, the receipt or the messages it rests on; and ``correlation``, the id of a run.
+    ``reason`` is a sentence that is kept with the change.
 
     With ``check=True`` an update reads document and definition first, and raises ``Rejected`` with
     the fold's own reason if the fold would reject it as things stand, or with ``empty_template`` if

@@ -237,7 +237,7 @@ def test_every_public_name_can_be_imported() -> None:
     assert memfold.connect.__name__ == "connect"
     assert isinstance(memfold.__version__, str)
     with pytest.raises(AttributeError):
-        _ = memfold.Nothing
+        _ = memfold.Nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_every_error_is_public() -> None:

@@ -7,14 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from cyclopts import App
 
 import memfold
 from memfold.errors import error_classes
 from memfold.events import DATA_TYPES, Data, MemoryMerged
 from memfold.subjects import Address, Facet
 from memfold.wire import read_event
-from memfold_consumers.cli.commands import app
 from memfold_consumers.queries import OPERATIONS
 from memfold_consumers.requests import Request
 from memfold_consumers.settings import EngineSettings
@@ -82,72 +80,6 @@ def test_every_page_is_reached_from_the_index() -> None:
 def test_pages_keep_to_the_words_of_the_list(page: Path) -> None:
     prose = CODE.sub("", NAMES.sub("", read(page)))
     assert BANNED.findall(prose) == []
-
-
-def commands() -> list[str]:
-    return [command for command in app if not command.startswith("-")]
-
-
-@pytest.mark.parametrize("command", commands())
-def test_every_command_has_its_section_with_its_options(command: str) -> None:
-    page = read(REFERENCE / "command-line.md")
-    assert f"### memfold {command}\n" in page
-    section = page.split(f"### memfold {command}\n")[1].split("\n### ")[0]
-    found = app[command]
-    assert isinstance(found, App)
-    arguments = found.assemble_argument_collection()
-    names = {option for argument in arguments for option in argument.names}
-    common = mentioned(page.split("## Commands")[0])
-    assert {option for option in names if option.startswith("--")} <= mentioned(section) | common
-
-
-def public_names() -> set[str]:
-    return {*memfold._HOME, "__version__"}
-
-
-def test_every_public_name_is_in_the_reference() -> None:
-    assert public_names() - mentioned(read(REFERENCE / "python.md")) == set()
-
-
-@pytest.mark.parametrize(
-    "handle",
-    [
-        memfold.Memory,
-        memfold.Resource,
-        memfold.Thread,
-        memfold.WorkingMemory,
-        memfold.MemoryTool,
-        memfold.Processor,
-    ],
-)
-def test_every_method_of_the_handles_is_in_the_reference(handle: type) -> None:
-    page = read(REFERENCE / "python.md")
-    section = page.split(f"\n## {handle.__name__}\n")[1].split("\n## ")[0]
-    public = {method for method in vars(handle) if not method.startswith("_")}
-    assert public - mentioned(section) == set()
-
-
-def test_every_field_of_what_is_read_is_in_the_reference() -> None:
-    page = read(REFERENCE / "python.md")
-    values = (
-        memfold.Change,
-        memfold.DefinitionState,
-        memfold.EventOutcome,
-        memfold.MemoryRead,
-        memfold.MessageView,
-        memfold.Prompt,
-        memfold.Receipt,
-        memfold.ResourceState,
-        memfold.Snapshot,
-        memfold.SystemMessage,
-        memfold.ThreadState,
-        memfold.ToolAnswer,
-        memfold.WorkingMemoryState,
-    )
-    for value in values:
-        [line] = [line for line in page.splitlines() if line.startswith(f"| `{value.__name__}` |")]
-        fields = {field for field in value.__dataclass_fields__ if not field.startswith("_")}
-        assert fields - mentioned(line) == set()
 
 
 def test_every_setting_of_the_engine_is_in_the_reference_with_its_default() -> None:

@@ -19,6 +19,7 @@ import memfold
 import memfold_consumers.attached
 import memfold_consumers.blobs
 from memfold import Attachment, Memory, MessageView, NotFound, NotYetConsistent, Receipt
+from memfold.canonical import encode
 from memfold.chunks import CHUNK_BYTES_MAX, Copy, chunk_subject
 from memfold.jetstream import JetStreamError
 from memfold_consumers.blob_stream import BlobStream, Listing
@@ -178,7 +179,7 @@ async def test_references_of_events_without_effect_count_too(world: World) -> No
     reference = url(message)
     event = memfold.Message(role="user", content=[{"x": reference}]).to_json()
     await world.bare.request(
-        "memfold.publish.alice.t.messages.bot", memfold.canonical.encode({"data": event}), timeout=5
+        "memfold.publish.alice.t.messages.bot", encode({"data": event}), timeout=5
     )
     swept = await world.sweep()
     assert (swept.attachments, swept.orphans, swept.copies) == (3, 0, 0)

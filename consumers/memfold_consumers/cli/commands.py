@@ -19,7 +19,10 @@ from memfold_consumers.cli.options import Options
 _DEFAULTS: Final = Options()
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Last = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
-Entries = Annotated[tuple[str, ...], Parameter(name="--metadata", negative=(), show_default=False)]
+Entries = Annotated[
+    tuple[str, ...],
+    Parameter(name="--metadata", metavar="KEY=VALUE", negative=(), show_default=False),
+]
 FormatName = Literal["openai", "anthropic", "mastra", "locomo", "jsonl"]
 ThreadName = Annotated[str | None, Parameter(help="A thread of the resource.")]
 
@@ -55,6 +58,12 @@ def serve(*, port: Port = 0, metrics_port: Port = 0, options: Options = _DEFAULT
         Port of the engine's own NATS server on this machine; 0 means any free one.
     metrics_port
         Port of Prometheus metrics on this machine; 0 means MEMFOLD_METRICS_PORT, else none.
+
+    Notes
+    -----
+    SIGTERM or SIGINT stop it in order. It says ``memfold: ready at ...`` on stderr, and logs there.
+    Ends with 5 if no server with JetStream answers at ``--nats`` within five seconds. More
+    settings: [Operating](../operating.md#settings-of-an-engine).
     """
     from memfold_consumers.cli import serving
 
@@ -71,6 +80,12 @@ def demo(
     ----------
     fast
         Do not pause between the parts.
+
+    Notes
+    -----
+    It plays in a directory of its own, deleted afterwards, or in ``--data``, and starts a server of
+    its own. Fails (1) if a check fails. ``--json``:
+    ``{"proved", "checks": [{"claim", "holds", "found"}]}``.
     """
     from memfold_consumers.cli.demo import demo as play
 
@@ -101,6 +116,29 @@ def ingest(
         The thread of a file that holds one conversation (openai, anthropic).
     dry_run
         Only read and count; needs no engine.
+
+    Notes
+    -----
+    ``--format jsonl``: events as in [Events](events.md). The envelope's ``resourceid``,
+    ``threadid`` and ``source`` give the subject. A line without an ``id`` gets one from its
+    content, and from how often that came before. A bad line stops none of its neighbours.
+
+    ``--format locomo``: the file becomes a resource, ``session_N`` a thread, a turn a message, an
+    observation a merge into the resource's working memory with its evidence. A file with a mistake
+    in it is named with the place, and nothing of any file is published.
+
+    ``--format openai``, ``anthropic``, ``mastra``: see [Import](../import.md). ``--resource`` is
+    required for the first two. What does not fit is told, and its neighbours go on.
+
+    What is in the log already is not published again, so an ingest can be cut anywhere and run
+    again. Failures are listed on stderr, with their reason; the exit code is then 4. ``--json``,
+    where the first four count the input, ``skipped`` says how much of ``openai``, ``anthropic`` and
+    ``mastra`` was left out on purpose, by reason, and ``dry_run`` stands only in a dry run's:
+
+    ```json
+    {"messages": 1, "threads": 1, "resources": 1, "events": 2, "last_sequence": 2,
+     "seconds": 0.04, "added": 2, "already_there": 0, "failed": 0}
+    ```
     """
     from memfold_consumers.cli.ingest import ingest as publish
 
@@ -120,6 +158,17 @@ def show(
         The owner of the memory.
     last
         How many messages to show.
+
+    Notes
+    -----
+    All at one sequence. ``--json``, with the shapes of [Queries](queries.md#shapes):
+
+    ```json
+    {"resource": "user_bob", "thread": null, "messages": [], "sequence": 2, "lag": 0,
+     "working_memory": {"thread": null, "resource":
+       {"changed_at": "2026-11-21T10:00:07.102Z", "content": {"seat": "window"},
+        "format": "json", "revision": 2}}}
+    ```
     """
     from memfold_consumers.cli import reading
 
@@ -152,6 +201,11 @@ def messages(
         Created at this time or earlier.
     metadata
         With this entry in its metadata; VALUE is JSON, or else text. Can be given again.
+
+    Notes
+    -----
+    A time without a time zone is UTC, and both bounds are included. ``--json``: ``{"resource",
+    "thread", "messages", "sequence"}``, with the shapes of [Queries](queries.md#shapes).
     """
     from memfold_consumers.cli import reading
     from memfold_consumers.cli.filters import MessageFilters
@@ -188,6 +242,11 @@ def threads(
         Only archived ones, or only the others.
     metadata
         With this entry in its metadata; VALUE is JSON, or else text. Can be given again.
+
+    Notes
+    -----
+    The live ones. ``--json``: ``{"resource", "threads", "sequence"}``, with the shapes of
+    [Queries](queries.md#shapes).
     """
     from memfold_consumers.cli import reading
     from memfold_consumers.cli.filters import ThreadFilters
@@ -213,6 +272,11 @@ def log(
         Whose changes.
     everything
         Also events that changed nothing: unchanged, rejected, duplicate.
+
+    Notes
+    -----
+    In the log's order. ``--json``: one change a line, ``{"sequence", "index", "time", "actor",
+    "type", "causation", "data", "thread", "id", "correlation", "outcome", "reason"}``.
     """
     from memfold_consumers.cli import reading
 
@@ -227,6 +291,11 @@ def parked(resource: str | None = None, /, *, options: Options = _DEFAULTS) -> i
     ----------
     resource
         Only those of this resource.
+
+    Notes
+    -----
+    ``--json``: ``{"parked": [{"sequence", "index", "time", "resource", "thread", "reason",
+    "detail"}], "sequence"}``.
     """
     from memfold_consumers.cli import reading
 
@@ -235,7 +304,13 @@ def parked(resource: str | None = None, /, *, options: Options = _DEFAULTS) -> i
 
 @app.command
 def status(*, options: Options = _DEFAULTS) -> int:
-    """Show the state of stream, fold and projection."""
+    """Show the state of stream, fold and projection.
+
+    Notes
+    -----
+    Its fields, with ``--json`` too: [Operating](../operating.md#status). A halted engine is an
+    error (6).
+    """
     from memfold_consumers.cli import reading
 
     return _run(reading.status(options))
@@ -256,6 +331,21 @@ def sweep(
         Only say what would be deleted.
     older_than
         Leave alone what was stored since: 90s, 30m, 1h, 7d.
+
+    Notes
+    -----
+    See [Attachments](../attachments.md#sweeping). Its NATS user needs the rights of an engine's.
+    ``--json``:
+
+    ```json
+    {"dry_run": true, "attachments": 12, "orphans": 1, "copies": 2, "chunks": 3, "bytes": 1200000,
+     "young": 0, "foreign": 0, "damaged": []}
+    ```
+
+    ``attachments`` were looked at, ``orphans`` of them have no event; ``copies``, ``chunks`` and
+    ``bytes`` were deleted; ``young`` copies were left alone. ``damaged``: [resource, SHA-256] of
+    what is referred to, was looked at for its surplus, and has no good copy. ``foreign``: subjects
+    of another form. Both are left as they are.
     """
     from memfold_consumers.cli import sweep as sweeping
 
@@ -264,7 +354,12 @@ def sweep(
 
 @app.command
 def schema(*, options: Options = _DEFAULTS) -> int:
-    """Print the JSON Schemas of all events; needs no engine."""
+    """Print the JSON Schemas of all events; needs no engine.
+
+    Notes
+    -----
+    ``{"events": {TYPE: {"version", "facet", "schema"}}, "envelope"}``, in a pipe always as JSON.
+    """
     from memfold_consumers.cli import output
     from memfold_consumers.cli.schema import schemas
 

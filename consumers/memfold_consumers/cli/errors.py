@@ -13,16 +13,25 @@ from memfold.errors import MemfoldError
 from memfold_consumers.cli.text import printable
 
 OK: Final = 0
+"""ok"""
 FAILURE: Final = 1
+"""failure: all that is not one of the others"""
 USAGE: Final = 2
+"""usage"""
 NOT_FOUND: Final = 3
+"""not found"""
 REFUSED: Final = 4
-"""A conflict, or events that were rejected or parked."""
+"""conflict, or events that were rejected or parked"""
 NO_BROKER: Final = 5
+"""broker unreachable"""
 DIVERGED: Final = 6
+"""the log does not match what was folded"""
 NO_ENGINE: Final = 7
+"""no engine"""
 INTERRUPTED: Final = 130
+"""interrupted"""
 BROKEN_PIPE: Final = 141
+"""whoever read the output has closed it"""
 
 _EXIT_CODES: Final = {
     "invalid_id": USAGE,
@@ -63,7 +72,10 @@ def exit_code(error: MemfoldError) -> int:
 
 
 def report(code: str, message: str, *, as_json: bool) -> None:
-    """Say on stderr what went wrong: one line for people, or one JSON object."""
+    """Say on stderr what went wrong: one line for people, or one JSON object.
+
+    The object is ``{"error": {"code", "message"}}``.
+    """
     if as_json:
         text = json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False)
     else:

@@ -26,7 +26,7 @@ _SWITCHES: Final = frozenset({"--json"})
 @Parameter(name="*", group=GLOBAL)
 @dataclass(frozen=True)
 class Options:
-    """Where the memory is, and in which form to answer."""
+    """Where the memory is, and in which form to answer: before the command's name or behind it."""
 
     data: Annotated[Path | None, Parameter(help=_DATA_HELP)] = None
     nats: Annotated[str | None, Parameter(name="--nats", help=_NATS_HELP)] = None
