@@ -1,19 +1,21 @@
-"""Clones: a thread's messages copied into a new thread by ordinary messages, then told as such.
+"""Clones: a thread's messages copied into a new thread by ordinary messages, and told as such.
 
-The copies keep their ids (a message's id is its thread's alone), their times and their order, so a
-clone that was cut short is completed by making it again: what is there already is not sent twice.
+First the new thread is claimed: an event that begins it, names its source, the source's state and
+the cut, and has no effect on a thread that is there. Then come the messages and the memory, then
+title, metadata and the map of ids. The copies keep their ids (a message's id is its thread's
+alone), times and order. So a clone that was cut short anywhere is completed by asking for it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from memfold.building import Context, Prepared, build
-from memfold.canonical import same
-from memfold.errors import NotFound, Rejected, RevisionConflict
+from memfold.canonical import encode
+from memfold.errors import InvalidRequest, NotFound, Rejected, RevisionConflict, TooLarge
 from memfold.initial import put_initial
 from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
 from memfold.lists import checked_time
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from memfold.thread import Thread
 
 MAP_BYTES_MAX: Final = 256 * 1024
-"""Ids in one event's map, both sides, in bytes of UTF-8: with JSON's escapes it still fits."""
+"""One event's map of ids, in bytes of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,20 @@ class Cut:
     since: datetime | None = None
     until: datetime | None = None
     ids: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no list of messages can be cut by.
+
+        Raises:
+            InvalidRequest: a negative ``last``, a time without a zone, ``ids`` that is one text.
+        """
+        if self.last is not None and self.last < 0:
+            message = "last= is not negative"
+            raise InvalidRequest(message)
+        if isinstance(self.ids, str):
+            message = "ids= takes a list of ids, as in ['m1']"
+            raise InvalidRequest(message)
+        self.to_json()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in the event; chosen ids are those of the event's map."""
@@ -75,6 +91,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """The target as it is: its state, None if it does not live, and its revision."""
+
+    state: Mapping[str, Any] | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cloning:
     """One clone on its way from source to target."""
 
@@ -88,14 +112,20 @@ class Cloning:
         """Copy the thread as it stands now into a new one.
 
         Raises:
+            InvalidRequest: a thread cannot be its own clone.
             NotFound: there is no such thread, or no message ``upto`` or of ``ids`` in it.
-            Rejected: reason ``thread_exists``, the new thread is somebody's already.
+            Rejected: reason ``thread_exists``, the new thread is somebody's already, or what the
+                fold says of a memory that the target's definition does not allow.
+            TooLarge: a message that grew by updates does not fit one event any more.
         """
         self.client.check_writable()
         source, target = self.source, self.target
-        there = (await target.snapshot(last=0)).thread
-        begun = None if there is None else there.source
-        if begun is not None and (begun.resource, begun.thread) != (source.resource_id, source.id):
+        if (source.resource_id, source.id) == (target.resource_id, target.id):
+            problem = "a thread cannot be cloned into itself: give another id"
+            raise InvalidRequest(problem)
+        found = await self._find_target()
+        begun = None if found.state is None else ThreadState.from_json(found.state).source
+        if found.state is not None and not self._goes_on(begun):
             self._exists()
         state = await source.snapshot(last=0)
         if state.thread is None:
@@ -105,16 +135,34 @@ class Cloning:
         sequence = state.sequence if begun is None else begun.sequence
         messages = await self._messages(sequence)
         done = 0 if begun is None else begun.messages
-        held = await target.messages()
-        if there is not None and (done >= len(messages) or not _is_beginning(held, messages)):
+        if messages and done >= len(messages):
             self._exists()
-        await self._copy(messages[len(held) :])
+        # All is built before anything is published: what cannot be copied is said before.
+        copies = [(message, list(self._copies(message))) for message in messages]
+        revision = found.revision
+        if begun is None:
+            revision = await self._publish(self._told([], sequence), revision)
+        await self._copy(copies)
         if self.wanted.working_memory:
             await self._copy_memories(state)
-        link = ThreadLink(source.resource_id, source.id, sequence, len(messages))
-        events = self._told(state.thread, link, [each.id for each in messages[done:]], begun)
-        await self._tell(events, begun)
+        ids = [message.id for message in messages[done:]]
+        last = self._told(ids, sequence, created=None if done else state.thread)
+        for batch in _batches(last):
+            revision = await self._publish(batch, revision)
+        link = ThreadLink(
+            source.resource_id, source.id, sequence, len(messages), self.cut.to_json()
+        )
         return Clone(target, link, {message.id: message.id for message in messages})
+
+    async def _find_target(self) -> _Found:
+        asked = {"thread": self.target.id}
+        answer = await self.client.queries.ask("thread", self.target.resource_id, asked)
+        return _Found(answer["thread_state"], int(answer["revision"]))
+
+    def _goes_on(self, begun: ThreadLink | None) -> bool:
+        """Tell whether a thread is this very clone, begun before."""
+        wanted = (self.source.resource_id, self.source.id, self.cut.to_json())
+        return begun is not None and (begun.resource, begun.thread, begun.cut) == wanted
 
     async def _messages(self, sequence: int) -> list[MessageView]:
         """Return what the cut leaves of the source as it stood at a sequence."""
@@ -138,15 +186,28 @@ class Cloning:
             messages = messages[max(0, len(messages) - cut.last) :]
         return messages
 
-    async def _copy(self, messages: list[MessageView]) -> None:
+    def _copies(self, message: MessageView) -> Iterator[Prepared]:
+        """Make the events that copy one message: one, or two for one that grew by updates."""
         address = self.client.address(self.target.resource_id, self.target.id, "messages")
         context = Context(correlation=self.wanted.correlation)
-        bodies = map(_body, messages)
-        events = (build(address, "MessageAppended", {"message": body}, context) for body in bodies)
+        raw = message.to_json()
+        body = {key: raw[key] for key in ("id", "role", "content", "created_at", "metadata")}
+        try:
+            yield build(address, "MessageAppended", {"message": body}, context)
+        except TooLarge:
+            metadata = body.pop("metadata")
+            yield build(address, "MessageAppended", {"message": body}, context)
+            patch = {"id": message.id, "patch": {"metadata": metadata}}
+            yield build(address, "MessageUpdated", patch, context)
+
+    async def _copy(self, copies: list[tuple[MessageView, list[Prepared]]]) -> None:
+        """Publish the copies that are not there yet, behind what they have attached."""
+        known = {message.id for message in await self.target.messages()}
+        missing = [(message, events) for message, events in copies if message.id not in known]
+        contents = [message.content for message, _ in missing]
         source, target = self.source.resource_id, self.target.resource_id
-        contents = [message.content for message in messages]
         async with self.client.blobs.carried(source, target, contents):
-            for batch in _batches(events):
+            for batch in _batches(event for _, events in missing for event in events):
                 await self.client.publish(batch)
 
     async def _copy_memories(self, state: Snapshot) -> None:
@@ -167,40 +228,37 @@ class Cloning:
             pairs.append((state.working_memory, other))
         for memory, copy in pairs:
             if memory is not None:
-                await put_initial(copy, memory.content, reason=f"cloned from {self.source.id}")
+                why = f"cloned from {self.source.id}"
+                receipt = await put_initial(copy, memory.content, reason=why)
+                if receipt is not None:
+                    await receipt.applied()
 
     def _told(
-        self, thread: ThreadState, link: ThreadLink, ids: list[str], begun: ThreadLink | None
+        self, ids: list[str], sequence: int, *, created: ThreadState | None = None
     ) -> Iterator[Prepared]:
-        """Make the events that say what the clone is: title and metadata once, source and map."""
+        """Make the events that say what the clone is; without ids, the one that claims it."""
         address = self.client.address(self.target.resource_id, self.target.id, "thread")
         context = Context(correlation=self.wanted.correlation)
-        if begun is None:
-            title = thread.title if self.wanted.title is None else self.wanted.title
-            metadata = {**thread.metadata, **(self.wanted.metadata or {})}
+        if created is not None:
+            title = created.title if self.wanted.title is None else self.wanted.title
+            metadata = {**created.metadata, **(self.wanted.metadata or {})}
             yield build(address, "ThreadCreated", {"title": title, "metadata": metadata}, context)
-        origin = {"resource": link.resource, "thread": link.thread, "sequence": link.sequence}
+            if not ids:
+                return
+        source = self.source
+        origin = {"resource": source.resource_id, "thread": source.id, "sequence": sequence}
         for part in _maps(ids):
             data = {"source": origin, "cut": self.cut.to_json(), "messages": part}
             yield build(address, "ThreadCloned", data, context)
 
-    async def _tell(self, events: Iterator[Prepared], begun: ThreadLink | None) -> None:
-        there = await self.client.queries.ask(
-            "thread", self.target.resource_id, {"thread": self.target.id}
-        )
-        found: dict[str, Any] = there["thread_state"] or {}
-        told = found.get("source")
-        if told != (None if begun is None else begun.to_json()):
-            # Somebody else has told of it since it was looked at.
-            self._exists()
-        expected = int(there["revision"])
+    async def _publish(self, events: Iterable[Prepared], expected: int) -> int:
+        """Publish what tells of the clone if nobody has told of the thread since."""
         try:
-            for batch in _batches(events):
-                receipt = await self.client.publish(batch, expected=expected)
-                await receipt.applied()
-                expected = receipt.sequence
+            receipt = await self.client.publish(list(events), expected=expected)
         except RevisionConflict:
             self._exists()
+        await receipt.applied()
+        return receipt.sequence
 
     def _exists(self) -> NoReturn:
         target = self.target
@@ -208,20 +266,7 @@ class Cloning:
         raise Rejected(problem, reason="thread_exists")
 
 
-def _is_beginning(held: list[MessageView], messages: list[MessageView]) -> bool:
-    """Tell whether a thread's messages are the first of these copies, and nothing else."""
-    return 0 < len(held) <= len(messages) and all(
-        one.id == other.id and one.role == other.role and same(one.content, other.content)
-        for one, other in zip(held, messages, strict=False)
-    )
-
-
-def _body(message: MessageView) -> dict[str, Any]:
-    raw = message.to_json()
-    return {key: raw[key] for key in ("id", "role", "content", "created_at", "metadata")}
-
-
-def _batches(events: Iterator[Prepared]) -> Iterator[list[Prepared]]:
+def _batches(events: Iterable[Prepared]) -> Iterator[list[Prepared]]:
     """Split into what fits one NATS message each."""
     batch: list[Prepared] = []
     size = 2
@@ -240,7 +285,7 @@ def _maps(ids: list[str]) -> Iterator[dict[str, str]]:
     part: dict[str, str] = {}
     size = 0
     for name in ids:
-        more = 2 * len(name.encode())
+        more = len(encode({name: name}))
         if part and size + more > MAP_BYTES_MAX:
             yield part
             part, size = {}, 0

@@ -279,10 +279,11 @@ class CloneCut(Model):
 
 
 class ThreadCloned(Data):
-    """A thread was filled with copies of another one's messages, published before as ordinary ones.
+    """A thread is filled with copies of another one's messages, published as ordinary ones.
 
-    ``messages`` maps each copied message's id to its copy's. A map that does not fit one event goes
-    on in further ones with the same source.
+    ``messages`` maps each copied message's id to its copy's. Without any the event begins the
+    thread, before its messages are copied: it is rejected if there is one. A map that does not fit
+    one event goes on in further ones with the same source and cut.
     """
 
     type: ClassVar[str] = "ThreadCloned"

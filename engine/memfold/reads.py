@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, cast
 
@@ -21,23 +21,23 @@ class Read:
         """Make it from an engine's JSON; unknown fields of a newer engine are left out."""
         values: dict[str, Any] = {**raw, **more}
         given: dict[str, Any] = {}
-        for field in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
-            if field.name not in values:
+        for each in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if each.name not in values:
                 continue
-            value = values[field.name]
-            kind = str(field.type)
+            value = values[each.name]
+            kind = str(each.type)
             if kind.startswith("datetime") and isinstance(value, str):
                 value = datetime.fromisoformat(value)
             elif kind.startswith("ThreadLink") and value is not None:
                 value = ThreadLink.from_json(value)
-            given[field.name] = value
+            given[each.name] = value
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON: objects, lists, text, numbers."""
         return {
-            field.name: _plain(getattr(self, field.name))
-            for field in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
+            each.name: _plain(getattr(self, each.name))
+            for each in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
         }
 
 
@@ -59,13 +59,15 @@ class WorkingMemoryState(Read):
 class ThreadLink(Read):
     """The other thread of a clone, its source or its copy.
 
-    So many ``messages`` of the source were copied, as it stood at ``sequence``.
+    So many ``messages`` of the source were copied, as it stood at ``sequence``; ``cut`` says which
+    were wanted (of a copy it is not listed).
     """
 
     resource: str
     thread: str
     sequence: int
     messages: int
+    cut: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

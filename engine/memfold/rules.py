@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from memfold import documents
-from memfold.canonical import encode, same, to_us
+from memfold.canonical import encode, encode_text, same, to_us
 from memfold.definitions import make_definition
 from memfold.errors import Rejected
 from memfold.events import (
@@ -249,18 +249,18 @@ def _thread_archived(state: State, event: Event, data: Data) -> Step:
 
 def _thread_cloned(state: State, event: Event, data: Data) -> Step:
     assert isinstance(data, ThreadCloned)
-    key, thread, _ = _live_thread(state, event)
+    key, thread, begun = _live_thread(state, event)
     given, known = data.source, thread.source
-    if known is not None and (known.resource, known.thread, known.sequence) != (
-        given.resource,
-        given.thread,
-        given.sequence,
-    ):
-        _reject("clone_conflict", "the thread is a clone of another thread or state already")
+    if key == (given.resource, given.thread):
+        _reject("clone_conflict", "a thread is not a clone of itself")
+    if not data.messages and not begun:
+        # Without a map the event claims a thread that is to be: it must not take one that is.
+        _reject("thread_exists", "the thread exists already")
+    cut = encode_text(data.cut.model_dump(mode="json", exclude_none=True))
     count = len(data.messages) + (0 if known is None else known.messages)
-    source = Source(given.resource, given.thread, given.sequence, count)
-    if source == known:
-        return Step(UNCHANGED)
+    source = Source(given.resource, given.thread, given.sequence, count, cut)
+    if known is not None and replace(known, messages=count) != source:
+        _reject("clone_conflict", "the thread is a clone of another thread or state already")
     cloned = replace(thread, source=source, updated_at_us=event.time_us)
     return Step(APPLIED, threads={key: cloned})
 

@@ -69,12 +69,16 @@ def definition_in_force(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a thread was cloned from: a thread as it stood at ``sequence``, so many messages."""
+    """What a thread was cloned from: a thread as it stood at ``sequence``, so many messages.
+
+    ``cut`` is canonical JSON: which of them were wanted.
+    """
 
     resource: str
     thread: str
     sequence: int
     messages: int
+    cut: str
 
 
 @dataclass(frozen=True, slots=True)

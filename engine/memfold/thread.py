@@ -302,7 +302,8 @@ class Thread:
             NotFound: there is no such thread, or no message that ``cut`` names.
             Rejected: reason ``thread_exists``, the new id is of a thread that exists already.
         """
-        target = Thread(self._client, resource or self.resource_id, id or new_id())
+        owner = self.resource_id if resource is None else resource
+        target = Thread(self._client, owner, new_id() if id is None else id)
         wanted = Wanted(title, metadata, working_memory, correlation)
         return await Cloning(self._client, self, target, cut, wanted).run()
 

@@ -18,7 +18,7 @@ RESOURCE_COLUMNS = (
 THREAD_COLUMNS = (
     "key, resource, id, incarnation, live, explicit, title, metadata, began, began_index, "
     "created_at_us, updated_at_us, revision, archived_at_us, source_resource, source_thread, "
-    "source_sequence, source_messages, valid_from, valid_to"
+    "source_sequence, source_messages, source_cut, valid_from, valid_to"
 )
 MESSAGE_COLUMNS = (
     "thread, id, sequence, index, role, content, metadata, created_at_us, updated_at_us, "
@@ -54,7 +54,7 @@ def resource_from(row: Row) -> Resource:
 
 
 def thread_row(key: int, resource: str, name: str, thread: Thread) -> Row:
-    """Return a thread's columns up to ``source_messages``."""
+    """Return a thread's columns up to ``source_cut``."""
     source = thread.source
     return (
         key,
@@ -71,9 +71,9 @@ def thread_row(key: int, resource: str, name: str, thread: Thread) -> Row:
         thread.revision,
         thread.archived_at_us,
         *(
-            (None, None, None, None)
+            (None, None, None, None, None)
             if source is None
-            else (source.resource, source.thread, source.sequence, source.messages)
+            else (source.resource, source.thread, source.sequence, source.messages, source.cut)
         ),
     )
 
@@ -91,7 +91,7 @@ def thread_from(row: Row) -> Thread:
         updated_at_us=row[11],
         revision=row[12],
         archived_at_us=row[13],
-        source=None if row[14] is None else Source(*row[14:18]),
+        source=None if row[14] is None else Source(*row[14:19]),
     )
 
 

@@ -37,6 +37,7 @@ CREATE TABLE thread (            -- key: one incarnation of (resource, id), so a
     source_thread   TEXT,
     source_sequence BIGINT,
     source_messages INTEGER,
+    source_cut      TEXT,
     valid_from    BIGINT  NOT NULL,
     valid_to      BIGINT  NOT NULL
 );

@@ -110,6 +110,7 @@ def thread_json(resource: str, name: str, thread: Thread | None, activity: Activ
                 "thread": source.thread,
                 "sequence": source.sequence,
                 "messages": source.messages,
+                "cut": orjson.loads(source.cut),
             },
         }
     )

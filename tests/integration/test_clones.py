@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import memfold
-from memfold import Cut, Memory, Message, NotFound, Rejected, Thread
+from memfold import Clone, Cut, InvalidRequest, Memory, Message, NotFound, Rejected, Thread
 from memfold import clones as clones_module
 from memfold.building import Prepared
 from memfold.client import Client
@@ -64,6 +64,7 @@ async def test_a_clone_has_all_of_its_source_and_both_know(memory: Memory) -> No
     source = alice.thread("t")
     await conversation(source)
     made = await source.clone("copy", metadata={"clone": True})
+    assert made.source.cut == {}
     assert copied(await made.thread.messages()) == copied(await source.messages())
     assert dict(made.messages) == {f"m{n}": f"m{n}" for n in range(5)}
     state = await alice.thread("copy").get()
@@ -78,7 +79,7 @@ async def test_a_clone_has_all_of_its_source_and_both_know(memory: Memory) -> No
     assert (link.resource, link.thread, link.messages) == ("alice", "copy", 5)
     assert link.sequence == made.source.sequence
     told = [each for each in await made.thread.history() if each.type == "ThreadCloned"]
-    assert [each.data["messages"] for each in told] == [dict(made.messages)]
+    assert [each.data["messages"] for each in told] == [{}, dict(made.messages)]
 
 
 async def test_source_and_clone_go_their_own_ways(memory: Memory) -> None:
@@ -116,9 +117,14 @@ async def test_a_cut_says_which_messages(memory: Memory, cut: Cut, expected: lis
     made = await source.clone(cut=cut)
     assert [message.id for message in await made.thread.messages()] == expected
     assert list(made.messages) == expected
-    [told] = [each for each in await made.thread.history() if each.type == "ThreadCloned"]
-    assert told.data["cut"].get("upto") == cut.upto
-    assert told.data["cut"].get("chosen") == (cut.ids is not None or None)
+    told = [each for each in await made.thread.history() if each.type == "ThreadCloned"]
+    for each in told:
+        assert each.data["cut"].get("upto") == cut.upto
+        assert each.data["cut"].get("chosen") == (cut.ids is not None or None)
+    state = await made.thread.get()
+    assert state is not None
+    assert state.source == made.source
+    assert made.source.cut == cut.to_json()
 
 
 async def test_another_resources_clone_takes_the_memory_along(memory: Memory) -> None:
@@ -168,13 +174,68 @@ async def test_what_is_not_there_or_there_already_is_refused(memory: Memory) -> 
     assert await alice.thread("copy").get() is None
     await alice.thread("created").create()
     await alice.thread("begun").append(Message(role="user", content="mine"))
+    # What looks like the beginning of a clone is somebody's all the same.
+    await alice.thread("same").create(title="mine")
+    await alice.thread("same").append(Message(id="m0", role="user", content="text 0"))
     await source.clone("cloned")
-    for name in ("created", "begun", "cloned", "t"):
+    for name in ("created", "begun", "same", "cloned"):
         before = await alice.thread(name).snapshot()
         with pytest.raises(Rejected) as caught:
             await source.clone(name)
         assert caught.value.reason == "thread_exists"
-        assert (await alice.thread(name).snapshot()).messages == before.messages
+        after = await alice.thread(name).snapshot()
+        assert (after.messages, after.thread) == (before.messages, before.thread)
+    with pytest.raises(InvalidRequest, match="itself"):
+        await source.clone("t")
+    for wrong in ({"last": -1}, {"ids": "m1"}, {"since": DAY.replace(tzinfo=None)}):
+        with pytest.raises(InvalidRequest):
+            Cut(**wrong)
+
+
+async def test_a_memory_that_does_not_fit_is_said_and_can_be_left_out(memory: Memory) -> None:
+    """Nothing is lost in silence; without the memory the same clone is completed."""
+    await conversation(memory.resource("alice").thread("t"))
+    bob = memory.resource("bob")
+    await bob.working_memory.define(schema={"type": "object"})
+    with pytest.raises(Rejected) as caught:
+        await memory.resource("alice").thread("t").clone("copy", resource="bob")
+    assert caught.value.reason == "format_mismatch"
+    made = (
+        await memory.resource("alice")
+        .thread("t")
+        .clone("copy", resource="bob", working_memory=False)
+    )
+    assert len(await made.thread.messages()) == 5
+    state = await made.thread.get()
+    assert state is not None
+    assert state.title == "Support"
+
+
+async def test_a_message_that_grew_by_updates_is_copied(memory: Memory) -> None:
+    """Content and metadata that do not fit one event come as an append and an update."""
+    thread = memory.resource("alice").thread("t")
+    await thread.append(Message(id="m", role="user", content="x", metadata={"k": "z" * 60_000}))
+    await (await thread.update_message("m", content="c" * 480 * 1024)).applied()
+    made = await thread.clone()
+    assert copied(await made.thread.messages()) == copied(await thread.messages())
+
+
+async def test_two_sources_never_mix_in_one_clone(memory: Memory) -> None:
+    """Whoever claims the id first has it alone; the other has written nothing."""
+    alice = memory.resource("alice")
+    for name in ("one", "two"):
+        await alice.thread(name).append(
+            [Message(id=f"{name}{n}", role="user", content="x") for n in range(5)]
+        )
+    for number in range(5):
+        results = await asyncio.gather(
+            alice.thread("one").clone(f"copy{number}"),
+            alice.thread("two").clone(f"copy{number}"),
+            return_exceptions=True,
+        )
+        [made] = [each for each in results if isinstance(each, Clone)]
+        found = await alice.thread(f"copy{number}").messages()
+        assert [message.id for message in found] == list(made.messages)
 
 
 async def test_a_clone_that_was_cut_short_is_completed(
@@ -210,10 +271,14 @@ async def test_a_clone_that_was_cut_short_is_completed(
         monkeypatch.setattr(Client, "publish", publish)
         if ended:
             break
+        # What is done to the source meanwhile does not change what is being copied, once begun.
         await source.append(Message(id=f"later {allowed}", role="user", content="after the cut"))
+        await source.update_message("m3", metadata={"changed": allowed})
         made = await source.clone(name)
         found = copied(await made.thread.messages())
-        assert found[: len(expected)] == expected
+        then = await source.messages(as_of=made.source.sequence)
+        assert found == copied(then)
+        assert [each[0] for each in found[: len(expected)]] == [each[0] for each in expected]
         state = await made.thread.get()
         assert state is not None
         assert (state.title, state.source) == ("Support", made.source)
