@@ -133,9 +133,7 @@ class Engine:
                 replicas=settings.replicas,
                 duplicate_window_s=settings.duplicate_window_s,
             )
-            store = await running.run_in_executor(
-                writer, lambda: Store(settings.data, settings.namespace, progress=self._progress)
-            )
+            store = await running.run_in_executor(writer, self._open_store)
             try:
                 self.checkpoint.advance(store.sequence)
                 self._loop = FoldLoop(
@@ -176,6 +174,15 @@ class Engine:
             aligned.cancel()
             self.folding.cancel()
             await asyncio.wait({self.folding})
+
+    def _open_store(self) -> Store:
+        settings = self._settings
+        return Store(
+            settings.data,
+            settings.namespace,
+            progress=self._progress,
+            memory_mib=settings.duckdb_memory_mib,
+        )
 
     def _begin_anew(self) -> None:
         # Unset as long as the server came back before the fold loop was there.

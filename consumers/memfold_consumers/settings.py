@@ -26,6 +26,8 @@ class EngineSettings(BaseSettings):
     """Seconds between two comparisons of the stream with the log."""
     sweep_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds between two sweeps of attachments that nobody refers to; 0 for none."""
+    duckdb_memory_mib: Annotated[int, Field(ge=256)] = 1024
+    """MiB of memory that DuckDB may use for log and projection, half for each."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Loopback port of Prometheus metrics; 0 for none. Needs the extra ``memfold[metrics]``."""
     telemetry: bool = False

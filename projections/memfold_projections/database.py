@@ -23,6 +23,9 @@ OPEN: Final = 9_223_372_036_854_775_807
 WAL_BYTES_MAX: Final = "256MB"
 """A commit that finds the WAL larger checkpoints by itself; idle checkpoints come long before."""
 
+MEMORY_MIB: Final = 512
+"""For one file, where nothing else is said; DuckDB itself would take most of the machine."""
+
 MOVE_CHECKPOINT: Final = "UPDATE checkpoint SET sequence = ?, time_us = ? WHERE sequence = ?"
 
 _SIGNS_OF_DAMAGE: Final = ("corrupt database file", "could not read enough bytes")
@@ -36,14 +39,21 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 
 
-def open_database(path: Path, schema: str) -> duckdb.DuckDBPyConnection:
+def open_database(
+    path: Path, schema: str, *, memory_mib: int = MEMORY_MIB
+) -> duckdb.DuckDBPyConnection:
     """Open a file, creating it with the named ``.sql`` schema of this package if it is new.
+
+    ``memory_mib`` bounds what DuckDB keeps in memory of it; what does not fit a sort goes to a
+    directory beside the file.
 
     Raises:
         StorageError: the file is locked by another process, damaged, or not ours.
     """
     try:
-        connection = duckdb.connect(str(path), config=_CONFIG)
+        connection = duckdb.connect(
+            str(path), config={**_CONFIG, "memory_limit": f"{memory_mib}MiB"}
+        )
         connection.execute("SET lock_configuration = true")
         found = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
         if found is None or found[0] == 0:

@@ -15,6 +15,7 @@ from memfold.wire import Event, Recorded, Unreadable, read_message
 from memfold_projections.attachments import attachment_rows
 from memfold_projections.changes import Changes, NextKeys
 from memfold_projections.database import (
+    MEMORY_MIB,
     OPEN,
     checkpoint_if_idle,
     insert_rows,
@@ -87,7 +88,7 @@ class Folded:
 class Generation:
     """One projection file. All methods but ``cursor`` belong to the writer thread."""
 
-    def __init__(self, path: Path, namespace: str) -> None:
+    def __init__(self, path: Path, namespace: str, *, memory_mib: int = MEMORY_MIB) -> None:
         """Open or create the file.
 
         Raises:
@@ -95,7 +96,7 @@ class Generation:
         """
         self.path = path
         self.namespace = namespace
-        self._connection = open_database(path, "schema_generation.sql")
+        self._connection = open_database(path, "schema_generation.sql", memory_mib=memory_mib)
         row = self._connection.execute("SELECT * FROM checkpoint").fetchone()
         if row is None:
             row = (0, 0, namespace, FOLD_VERSION, FORMAT)

@@ -10,6 +10,7 @@ from memfold.errors import StorageError
 from memfold.leaf import leaf_hash
 from memfold.wire import Recorded
 from memfold_projections.database import (
+    MEMORY_MIB,
     checkpoint_if_idle,
     insert_rows,
     move_checkpoint,
@@ -42,13 +43,13 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence
 class Log:
     """The engine's own copy of the log. All methods but ``cursor`` belong to the writer thread."""
 
-    def __init__(self, path: Path, namespace: str) -> None:
+    def __init__(self, path: Path, namespace: str, *, memory_mib: int = MEMORY_MIB) -> None:
         """Open or create the file.
 
         Raises:
             StorageError: unreadable, of another namespace, or of a newer format.
         """
-        self._connection = open_database(path, "schema_log.sql")
+        self._connection = open_database(path, "schema_log.sql", memory_mib=memory_mib)
         row = self._connection.execute("SELECT * FROM checkpoint").fetchone()
         if row is None:
             row = (0, 0, namespace, FORMAT)

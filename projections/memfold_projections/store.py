@@ -14,6 +14,7 @@ import duckdb
 import structlog
 
 from memfold.errors import StorageError
+from memfold_projections.database import MEMORY_MIB
 from memfold_projections.generation import Folded, Generation
 from memfold_projections.log import Log
 from memfold_projections.recent import Recent
@@ -42,9 +43,11 @@ class Store:
         namespace: str,
         *,
         progress: Callable[[int, int], None] | None = None,
+        memory_mib: int = 2 * MEMORY_MIB,
     ) -> None:
         """Open the files and bring the generation up to the log.
 
+        ``memory_mib`` is what DuckDB may use for both of them, half for each.
         ``progress`` is called with (folded sequence, log sequence) while that takes place.
 
         Raises:
@@ -54,7 +57,8 @@ class Store:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._namespace = namespace
-        self.log = Log(directory / "log.duckdb", namespace)
+        self._memory_mib = memory_mib // 2
+        self.log = Log(directory / "log.duckdb", namespace, memory_mib=self._memory_mib)
         self._progress = progress
         self._renewed: tuple[int, Generation] | None = None
         self.number, self.generation = self._open_generation()
@@ -124,6 +128,9 @@ class Store:
         if self._progress is not None:
             self._progress(generation.sequence, self.log.sequence)
 
+    def _generation(self, path: Path) -> Generation:
+        return Generation(path, self._namespace, memory_mib=self._memory_mib)
+
     def _path(self, number: int) -> Path:
         return self._directory / "generations" / f"{number:06d}.duckdb"
 
@@ -132,7 +139,7 @@ class Store:
         path = self._path(number)
         path.parent.mkdir(exist_ok=True)
         try:
-            generation = Generation(path, self._namespace)
+            generation = self._generation(path)
             if generation.sequence <= self.log.sequence:
                 self._write_pointer(number)
                 return number, generation
@@ -147,7 +154,7 @@ class Store:
         _log.warning("generation_set_aside", file=path.name, reason=reason)
         found = [file.stem for file in path.parent.glob("*.duckdb") if file.stem.isdecimal()]
         number = max(map(int, found), default=0) + 1
-        generation = Generation(self._path(number), self._namespace)
+        generation = self._generation(self._path(number))
         self._write_pointer(number)
         return number, generation
 

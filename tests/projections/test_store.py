@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -235,6 +235,20 @@ def test_a_block_that_start_up_does_not_read_may_be_damaged(tmp_path: Path) -> N
         assert (reopened.number, reopened.sequence) == (again, 900)
         reopened.close()
     assert met_later > 0
+
+
+def test_what_duckdb_may_keep_in_memory_is_bounded(tmp_path: Path) -> None:
+    """Else it would take most of the machine; whatever it spills stays in the directory."""
+    store = Store(tmp_path, NAMESPACE, memory_mib=512)
+    store.fold(make_log(3, 50))
+    statement = "SELECT current_setting('memory_limit'), current_setting('temp_directory')"
+    found = [*store.log.pages(statement, [], 1)]
+    with closing(store.generation.cursor()) as cursor:
+        found.append(cursor.execute(statement).fetchall())
+    for ((limit, spilled),) in found:
+        assert limit == "256.0 MiB"
+        assert tmp_path in (tmp_path / spilled).parents
+    store.close()
 
 
 def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
