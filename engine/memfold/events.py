@@ -26,6 +26,7 @@ from memfold.limits import ID_BYTES_MAX
 from memfold.subjects import Facet
 
 Scope = Literal["resource", "thread"]
+"""Which working memory is meant: the resource's or the thread's."""
 Role = Literal["user", "assistant", "tool", "system"]
 """Who says a message."""
 Content = str | list[dict[str, Any]]

@@ -204,6 +204,60 @@ async def working_memories(memory: memfold.WorkingMemory, receipt: memfold.Recei
     assert_type(await memory.define(), memfold.Receipt)
 
 
+async def prompts(thread: memfold.Thread) -> None:
+    prompt = await thread.prompt(last=20, provider="anthropic", system="Be kind.", scope="thread")
+    assert_type(prompt, memfold.Prompt)
+    assert_type(prompt.provider, Literal["openai", "anthropic", "plain"])
+    assert_type(prompt.system, str)
+    assert_type(prompt.messages, list[dict[str, Any]])
+    assert_type(prompt.tokens, int)
+    assert_type(prompt.revision, int | None)
+    assert_type(prompt.as_arguments(), dict[str, Any])
+    assert_type(
+        await thread.prompt(token_budget=8000, count_tokens=len, scope=None), memfold.Prompt
+    )
+    assert_type(memfold.estimate_tokens("Hello."), int)
+    assert_type(memfold.strip_tags("Hello.", "memory"), str)
+    assert_type(memfold.strip_memory({"role": "user", "content": "Hi."}), list[dict[str, Any]])
+    assert_type(memfold.strip_memory(await thread.messages(), tag="memory"), list[dict[str, Any]])
+    await thread.working_memory.define(template=memfold.DEFAULT_TEMPLATE)
+
+
+async def what_a_model_is_told(memory: memfold.WorkingMemory) -> None:
+    told = await memory.system_message()
+    assert_type(told, memfold.SystemMessage)
+    assert_type(told.text, str)
+    assert_type(told.revision, int)
+    again = await memory.system_message(since=told, fresh=False)
+    assert_type(again, memfold.SystemMessage | Literal["unchanged"])
+    if isinstance(again, memfold.SystemMessage):
+        assert_type(again, memfold.SystemMessage)
+    tool = memory.tool(name="remember", description="Remember it.", modes=["append"])
+    assert_type(tool, memfold.MemoryTool)
+    assert_type(tool.name, str)
+    assert_type(await tool.definition("anthropic"), dict[str, Any])
+    answer = await tool.handle('{"text": "a cat"}', because=("support_1", "m1"), seen=told.revision)
+    assert_type(answer, memfold.ToolAnswer)
+    assert_type(answer.text, str)
+    assert_type(answer.ok, bool)
+    assert_type(answer.changed, bool)
+    assert_type(answer.receipt, memfold.Receipt | None)
+
+
+async def titled(messages: list[dict[str, Any]]) -> str:
+    return f"{len(messages)} messages"
+
+
+async def an_agents_turn(thread: memfold.Thread, reply: BaseModel) -> None:
+    processor = thread.processor(provider="openai", tool=True, last=10, title=titled)
+    assert_type(processor, memfold.Processor)
+    prompt = await processor.before({"role": "user", "content": "Hello."}, run="run-1")
+    assert_type(prompt, memfold.Prompt)
+    assert_type(await processor.answer(reply), list[dict[str, Any]])
+    assert_type(await processor.after(reply), memfold.Receipt | None)
+    assert_type(await processor.after([reply, reply], failed=True), memfold.Receipt | None)
+
+
 async def reasons(
     memory: memfold.WorkingMemory,
     receipt: memfold.Receipt,

@@ -126,6 +126,30 @@ async def working_memories(memory: memfold.WorkingMemory) -> None:
     await memory.get(fresh="no")  # error
 
 
+async def prompts(thread: memfold.Thread, memory: memfold.WorkingMemory) -> None:
+    await thread.prompt(20)  # error
+    await thread.prompt(provider="gemini")  # error
+    await thread.prompt(scope="namespace")  # error
+    await thread.prompt(token_budget="8000")  # error
+    await thread.prompt(count_tokens=str.upper)  # error
+    thread.prompt().messages  # error
+    thread.processor(providr="openai")  # error
+    thread.processor(provider="gemini")  # error
+    thread.processor(tool="yes")  # error
+    thread.processor(title=len)  # error
+    thread.processor().before({"role": "user", "content": "Hi."}).messages  # error
+    await thread.processor().before("Hello.")  # error
+    (await thread.processor().after()).sequence  # error
+    memory.tool(modes="append", nam="remember")  # error
+    memory.tool().definition("openai")["name"]  # error
+    await memory.tool().definition("gemini")  # error
+    (await memory.tool().handle({})).receipt.sequence  # error
+    (await memory.system_message(since=7)).text  # error
+    await memory.system_message(since="7")  # error
+    memfold.strip_tags(7)  # error
+    memfold.strip_memory("Hello.")  # error
+
+
 async def reasons(memory: memfold.WorkingMemory, thread: memfold.Thread) -> None:
     await memory.merge({}, because=7)  # error
     await memory.merge({}, because=thread)  # error

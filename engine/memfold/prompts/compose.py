@@ -35,7 +35,8 @@ class Prompt:
 
     ``system`` is all system text; ``messages`` are in the provider's shape, for OpenAI with the
     system message first. ``tokens`` is how many all of it was counted as, ``revision`` the state of
-    the memory that is shown (None without one).
+    the memory that is shown (None without one). ``tools`` holds the memory tool, if there is one;
+    ``blocks`` are the parts that ``system`` is made of.
     """
 
     provider: Provider

@@ -15,6 +15,7 @@ from memfold.prompts.texts import DEFAULT_TEMPLATE
 from memfold.reads import MemoryRead
 
 Mode = Literal["append", "edit", "replace"]
+"""A way for a model to change a text memory."""
 MODES: Final[tuple[Mode, ...]] = ("append", "edit", "replace")
 """How a model may change a text memory; a JSON memory is merged."""
 

@@ -17,7 +17,7 @@ from memfold.prompts.texts import (
 )
 
 Provider = Literal["openai", "anthropic", "plain"]
-"""Whose shapes are meant: OpenAI's chat completions, Anthropic's messages, or plain JSON."""
+"""Whose shapes are meant: OpenAI's completions, Anthropic's messages, or plain JSON."""
 
 
 def check_provider(provider: object) -> Provider:

@@ -94,6 +94,7 @@ class Page:
 
     def _sections(self, group: list[Found]) -> Iterator[str]:
         for found in group:
+            assert found.doc, f"{found.module.name}.{found.name} has no docstring"
             yield f"### {_shown(found.name)}"
             if isinstance(found.node, ast.ClassDef):
                 yield from self._class(found)
