@@ -61,20 +61,25 @@ async def _announce(options: Options) -> None:
 
 
 async def _serve_at(options: Options, url: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Before the directory is taken: whoever asks for the end must find it released.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    await _unless(stop, _serve_owned(options, url, stop), patience_s=STOP_S)
+
+
+async def _serve_owned(options: Options, url: str, stop: asyncio.Event) -> None:
     from memfold_consumers.engine import run_engine
     from memfold_consumers.ownership import prepare_directory
     from memfold_consumers.takeover import owned
 
     async with owned(prepare_directory(options.directory)) as lock:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError):
-                loop.add_signal_handler(number, stop.set)
         # Before it runs nothing is to be ended in order, so a signal ends this at once.
         if not await _unless(stop, _reach(url), patience_s=0.0):
             return
-        running = run_engine(
+        await run_engine(
             url=url,
             data=lock.path.parent,
             namespace=options.memory,
@@ -82,7 +87,6 @@ async def _serve_at(options: Options, url: str) -> None:
             # The address may hold a password, so it is not printed.
             on_ready=lambda: _ready("the given NATS server"),
         )
-        await _unless(stop, running, patience_s=STOP_S)
 
 
 async def _unless(
