@@ -50,16 +50,18 @@ class Copies:
 
     async def check(self, blob: Blob, copy: Copy) -> Checked | None:
         """Return what a complete copy is worth; None if it was deleted meanwhile."""
-        async with self._checks:
-            known = self._checked.get((blob, copy))
-            if known is None:
-                known = await self._read_through(blob, copy)
-            if known is not None:
-                self._checked[blob, copy] = known
-                self._checked.move_to_end((blob, copy))
-                if len(self._checked) > CHECKED_MAX:
-                    self._checked.popitem(last=False)
-            return known
+        if (blob, copy) not in self._checked:
+            async with self._checks:
+                # Another question about the same copy may have been answered meanwhile.
+                if (blob, copy) not in self._checked:
+                    found = await self._read_through(blob, copy)
+                    if found is None:
+                        return None
+                    self._checked[blob, copy] = found
+                    if len(self._checked) > CHECKED_MAX:
+                        self._checked.popitem(last=False)
+        self._checked.move_to_end((blob, copy))
+        return self._checked[blob, copy]
 
     async def _read_through(self, blob: Blob, copy: Copy) -> Checked | None:
         digest, size, time_ns = hashlib.sha256(), 0, 0

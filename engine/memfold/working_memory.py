@@ -33,7 +33,7 @@ class WorkingMemory:
     ``reason`` is a sentence that is kept with the change.
 
     With ``check=True`` an update reads document and definition first, and raises ``Rejected`` with
-    the fold's own reason if the fold would reject it as things stand, or with ``empty_template`` if
+    the fold's own reason if the result breaks a rule as things stand, or with ``empty_template`` if
     it would lay the empty template over data; then nothing was sent. It is off by default because
     it needs an engine, which a write does not. The fold has the last word: somebody else's write in
     between may still get a checked one rejected.
