@@ -198,7 +198,11 @@ class Connection:
         if "authorization violation" in text or isinstance(error, nats.errors.AuthorizationError):
             self._refuse("the NATS server refuses these credentials")
         elif "permissions violation for subscription to" in text and not self._up.is_set():
-            self._refuse("the NATS user may not subscribe to its inbox: set inbox_prefix")
+            prefix = self._inbox.rsplit(".", 2)[0]
+            self._refuse(
+                f"the NATS user may not subscribe to {prefix}.>: give connect() the inbox_prefix "
+                "of its permissions; a command needs a user that may"
+            )
         elif "permissions violation for publish" in text:
             self._deny(text)
 

@@ -48,6 +48,13 @@ async def memory(broker: Broker) -> AsyncIterator[Memory]:
         yield opened
 
 
+async def test_a_user_with_an_inbox_of_its_own_is_told_where_to_name_it(broker: Broker) -> None:
+    """Not an option that a command has not: whoever reads it may have typed either."""
+    with pytest.raises(memfold.PublishDenied, match=r"subscribe to _INBOX\.>: give connect\(\)"):
+        async with memfold.connect(broker.url, actor="bot", user="bot", password="b"):
+            pass
+
+
 async def test_an_agent_reads_what_it_has_just_written(memory: Memory) -> None:
     alice = memory.resource("alice")
     thread = alice.thread("t")
