@@ -71,4 +71,8 @@ def _time(name: str, text: str) -> str:
     except ValueError:
         message = f"--{name} takes a date or a time, as 2026-11-21 or 2026-11-21T10:00:00Z"
         raise UsageError(message) from None
-    return from_us(to_us(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)))
+    try:
+        return from_us(to_us(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)))
+    except OverflowError:
+        message = f"--{name} is outside the years 1 to 9999 of UTC"
+        raise UsageError(message) from None
