@@ -11,7 +11,7 @@ from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold_consumers.snapshots import ENVELOPE_BYTES
 from memfold_projections import lists
 from memfold_projections.lists import RESOURCES, THREADS, Filter, Part, Sorting
-from memfold_projections.messages import Selection, count_messages, message_page, message_window
+from memfold_projections.messages import Selection, count_messages, message_page, message_windows
 from memfold_projections.metadata import Wanted
 
 if TYPE_CHECKING:
@@ -69,22 +69,30 @@ def messages(reader: Reader, resource: str, request: MessagesRequest) -> bytes:
 
 
 def window(reader: Reader, resource: str, request: WindowRequest) -> bytes:
-    """Return a message with its neighbours."""
+    """Return a message with its neighbours, and what of them did not fit."""
     meant = Selection(
         resource=resource,
         threads=None if request.thread is None else (request.thread,),
         as_of=_as_of(reader, request.as_of),
     )
-    found = message_window(
-        reader, meant, request.message, request.before, request.after, bytes_max=BYTES_MAX
+    found = message_windows(
+        reader,
+        meant,
+        request.message,
+        request.before,
+        request.after,
+        bytes_max=BYTES_MAX,
+        behind=request.behind,
     )
-    return answer(reader.sequence, "messages", found, None)
+    answered = answer(reader.sequence, "messages", found.messages, found.next)
+    return b'%b,"older":%d,"newer":%d}' % (answered[:-1], found.older, found.newer)
 
 
 def clones(reader: Reader, resource: str, request: ClonesRequest) -> bytes:
-    """Return the threads that were cloned from one."""
-    found = lists.clones(reader, resource, request.thread, reader.sequence)
-    return answer(reader.sequence, "clones", [encode(each) for each in found], None)
+    """Return a page of the threads that were cloned from one."""
+    part = Part(request.limit, BYTES_MAX, request.after)
+    page = lists.clone_page(reader, resource, request.thread, reader.sequence, part)
+    return answer(reader.sequence, "clones", page.entries, page.next)
 
 
 def answer(

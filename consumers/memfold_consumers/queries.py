@@ -153,7 +153,7 @@ class Queries:
         return await self._read(lambda reader: lists.window(reader, name, request))
 
     async def clones(self, resource: str | None, request: requests.ClonesRequest) -> bytes:
-        """Return the threads that were cloned from one."""
+        """Return a page of the threads that were cloned from one."""
         name = _require(resource)
         return await self._read(lambda reader: lists.clones(reader, name, request))
 

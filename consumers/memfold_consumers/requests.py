@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from memfold.chunks import CHUNKS_MAX, HASH
 from memfold.errors import InvalidRequest
 from memfold.events import Id, Time
-from memfold_projections.lists import ResourceOrder, ThreadOrder
+from memfold.lists import ResourceOrder, ThreadOrder
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
@@ -111,7 +111,9 @@ class MessagesRequest(ListRequest):
 class WindowRequest(Request):
     """``window``: a message with neighbours of its own thread, oldest first; empty if unknown.
 
-    Without ``thread``, of each thread of the resource that has a message of that id.
+    Without ``thread``, of each thread of the resource that has a message of that id: as many as fit
+    an answer, and ``next`` is what ``behind`` takes for the others. Of a window that does not fit
+    alone, ``older`` and ``newer`` count the neighbours that are missing at either end.
     """
 
     thread: Id | None = None
@@ -119,12 +121,15 @@ class WindowRequest(Request):
     before: Annotated[int, Field(ge=0, le=1000)] = 0
     after: Annotated[int, Field(ge=0, le=1000)] = 0
     as_of: FromZero | None = None
+    behind: Position | None = None
 
 
 class ClonesRequest(Request):
-    """``clones``: the live threads that were cloned from one."""
+    """``clones``: a page of the live threads that were cloned from one, in order of creation."""
 
     thread: Id
+    limit: Limit = 1000
+    after: tuple[Sequence] | None = None
 
 
 class AttachmentRequest(Request):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard, cast
 
-from memfold.errors import InvalidRequest
+from memfold.errors import InvalidId, InvalidRequest
+from memfold.ids import check_id
 
 REVISION_MAX: Final = (1 << 63) - 1
 
@@ -51,6 +52,55 @@ def revision(value: object) -> int | None:
         message = "expected= takes a revision as it was read, or 0 for none: a number from 0 on"
         raise InvalidRequest(message)
     return value
+
+
+def count(value: object, what: str) -> int:
+    """Return a whole number from 0 on.
+
+    Raises:
+        InvalidRequest: it is something else, as a fraction or a truth value.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        message = f"{what} takes a whole number from 0 on"
+        raise InvalidRequest(message)
+    return value
+
+
+def count_or_none(value: object, what: str) -> int | None:
+    """Return the same, or None where nothing is given."""
+    return None if value is None else count(value, what)
+
+
+def position_or_none(value: object, what: str) -> tuple[int, int] | None:
+    """Return a position, or None where nothing is given.
+
+    Raises:
+        InvalidRequest: it is no pair of numbers.
+    """
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        pair = cast("Sequence[object]", value)
+        if len(pair) == 2:  # noqa: PLR2004  # sequence and index
+            return count(pair[0], what), count(pair[1], what)
+    message = f"{what} takes the position of a message: its sequence and its index in the batch"
+    raise InvalidRequest(message)
+
+
+def ids(value: object, what: str) -> list[str]:
+    """Return the ids of a list or the like; there may be none.
+
+    Raises:
+        InvalidRequest: it is one text or nothing that has items, or an item is no id.
+    """
+    if not _has_items(value):
+        message = f"{what} takes a list of ids, not {_kind(value)}"
+        raise InvalidRequest(message)
+    try:
+        return [check_id(each) for each in value]
+    except InvalidId as error:
+        message = f"{what} takes a list of ids: {error.message}"
+        raise InvalidRequest(message) from None
 
 
 def _has_items(value: object) -> TypeGuard[Iterable[Any]]:

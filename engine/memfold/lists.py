@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, cast
 
 import orjson
 
+from memfold.arguments import count, count_or_none
 from memfold.canonical import encode, from_us, to_us
 from memfold.errors import InvalidEvent, InvalidRequest
 from memfold.gate import check
@@ -67,7 +68,8 @@ class Page(Generic[T]):
     """A part of a list as of ``sequence``; ``next`` is what ``after=`` takes, None at the end.
 
     What is written meanwhile neither hides an entry nor shows one twice, and equal times keep the
-    order of the log. ``total`` is the number of all entries, None if that was not asked.
+    order of the log. ``total`` is the number of all entries, None if that was not asked. A page of
+    ``limit=0`` is empty, and its ``next`` is where it stands.
     """
 
     items: tuple[T, ...]
@@ -125,7 +127,7 @@ def listing(
     """Return the list that keyword arguments ask for.
 
     Raises:
-        InvalidRequest: metadata that is no JSON object.
+        InvalidRequest: metadata that is no JSON object, or ``as_of`` that is no sequence.
         TypeError: an argument that this list does not take.
     """
     unknown = sorted(filters.keys() - known.__annotations__.keys())
@@ -133,9 +135,14 @@ def listing(
         problem = f"unexpected keyword argument {unknown[0]!r}"
         raise TypeError(problem)
     given = {key: value for key, value in filters.items() if value is not None}
-    fresh, as_of = given.pop("fresh", True), given.pop("as_of", None)
+    fresh, as_of = given.pop("fresh", True), count_or_none(given.pop("as_of", None), "as_of=")
     if "metadata" in given:
         given["metadata"] = checked_metadata(given["metadata"])
+    try:
+        encode(given)
+    except TypeError as error:
+        problem = f"an argument is no JSON: {error}"
+        raise InvalidRequest(problem) from None
     return Listing(operation, resource, decode, given, as_of=as_of, fresh=fresh)
 
 
@@ -161,21 +168,23 @@ def checked_time(name: str, moment: object) -> str:
     """Return a bound of time as the wire has it.
 
     Raises:
-        InvalidRequest: it is no time with an offset.
+        InvalidRequest: it is no time with an offset, or outside the years 1 to 9999 of UTC.
     """
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         problem = f"{name}= takes a datetime with a time zone"
         raise InvalidRequest(problem)
-    return from_us(to_us(moment))
+    try:
+        return from_us(to_us(moment))
+    except OverflowError:
+        problem = f"{name}= is outside the years 1 to 9999 of UTC"
+        raise InvalidRequest(problem) from None
 
 
 async def read_all(
     queries: Queries, asked: Listing[T], *, limit: int | None = None, place: object = None
 ) -> list[T]:
     """Return all entries of a list, or the first ``limit`` ones, from behind a place."""
-    if limit is not None and limit < 0:
-        problem = "limit= is not negative"
-        raise InvalidRequest(problem)
+    count_or_none(limit, "limit=")
     start = _Start(asked.as_of, place)
     found, _ = await _collect(queries, asked, start, limit)
     return found
@@ -185,12 +194,11 @@ async def read_page(queries: Queries, asked: Listing[T], part: Part) -> Page[T]:
     """Return one page of a list.
 
     Raises:
-        InvalidRequest: a negative number, ``after`` together with ``page``, or an ``after`` that is
-            not the ``next`` of a page of this very list.
+        InvalidRequest: what is no number from 0 on, ``after`` together with ``page``, an ``after``
+            that is not the ``next`` of a page of this very list, or an ``as_of`` that is not its.
     """
-    if part.limit < 0 or (part.page or 0) < 0:
-        problem = "limit= and page= are not negative"
-        raise InvalidRequest(problem)
+    count(part.limit, "limit=")
+    count_or_none(part.page, "page=")
     if part.after is not None and part.page is not None:
         problem = "after= and page= exclude each other"
         raise InvalidRequest(problem)
@@ -201,9 +209,13 @@ async def read_page(queries: Queries, asked: Listing[T], part: Part) -> Page[T]:
     if part.after is None:
         start = _Start(asked.as_of, None, skip, part.total)
     else:
-        start = _Start(*_decode(part.after, asked), total=part.total)
+        sequence, place = _decode(part.after, asked)
+        if asked.as_of not in {None, sequence}:
+            problem = f"after= is of a list as of {sequence}: leave out as_of=, or give that"
+            raise InvalidRequest(problem)
+        start = _Start(sequence, place, total=part.total)
     found, end = await _collect(queries, asked, start, part.limit)
-    following = None if end.place is None else _encode(end.sequence, end.place, asked)
+    following = _encode(end.sequence, end.place, asked) if end.more else None
     return Page(tuple(found), following, end.sequence, end.total)
 
 
@@ -220,6 +232,7 @@ class _End:
     sequence: int
     place: object
     total: int | None
+    more: bool
 
 
 async def _collect(
@@ -250,8 +263,8 @@ async def _collect(
             found = page + found if asked.way == "before" else found + page
             place = answer["next"]
         else:
-            break
-    return found, _End(as_of or 0, place, total)
+            return found, _End(as_of or 0, place, total, more=bool(answer[asked.operation]))
+    return found, _End(as_of or 0, place, total, more=place is not None)
 
 
 def _encode(sequence: int, place: object, asked: Listing[Any]) -> str:
@@ -259,10 +272,10 @@ def _encode(sequence: int, place: object, asked: Listing[Any]) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(text: str, asked: Listing[Any]) -> tuple[int, object]:
+def _decode(text: object, asked: Listing[Any]) -> tuple[int, object]:
     sequence, place, mark = 0, None, None
     with suppress(binascii.Error, ValueError, TypeError):
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = base64.urlsafe_b64decode(f"{text}{'=' * (-len(f'{text}') % 4)}")
         sequence, place, mark = orjson.loads(raw)
     if mark != asked.mark():
         problem = "after= takes the next of a page of the same list, asked with the same filters"

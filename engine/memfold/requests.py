@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import nats.errors
 import orjson
 
+from memfold.arguments import count_or_none
 from memfold.connection import ConnectionCut
 from memfold.errors import (
     BrokerUnavailable,
     EngineUnavailable,
     InvalidEvent,
     InvalidId,
+    InvalidRequest,
     MemfoldError,
     NotYetConsistent,
     Parked,
@@ -102,6 +104,7 @@ class Queries:
         ``patience_s`` is how long nobody may answer before there is no engine.
 
         Raises:
+            InvalidRequest: an argument is no JSON, or they are too large for a message.
             NotYetConsistent: no engine came to the asked-for sequence in time.
             EngineUnavailable: no engine answered.
             LogDiverged: the only one there is has halted.
@@ -125,8 +128,11 @@ class Queries:
             body["wait_ms"] = int(wait_s * 1000)
             try:
                 reply = await self._connection.request(
-                    subject, orjson.dumps(body), timeout=remaining_s
+                    subject, _question(body), timeout=remaining_s
                 )
+            except nats.errors.MaxPayloadError:
+                message = "the question is too large for a message: ask for less at once"
+                raise InvalidRequest(message) from None
             except TimeoutError:
                 raise self._no_answer() from None
             except ConnectionCut:
@@ -173,6 +179,7 @@ class Queries:
         fresh: bool = True,
     ) -> tuple[list[dict[str, Any]], int]:
         """Read a list page by page, all or ``limit`` entries; also its first page's sequence."""
+        count_or_none(limit, "limit=")
         found: list[dict[str, Any]] = []
         asked = dict(arguments or {})
         sequence: int | None = None
@@ -217,6 +224,14 @@ class Queries:
         if not self._connection.is_connected:
             return BrokerUnavailable("there is no connection to the NATS server")
         return EngineUnavailable(f"no engine answered in time in namespace {self._namespace}")
+
+
+def _question(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        message = f"an argument of the question is no JSON: {error}"
+        raise InvalidRequest(message) from None
 
 
 def decode_error(error: Mapping[str, Any]) -> MemfoldError:

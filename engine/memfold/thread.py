@@ -307,12 +307,12 @@ class Thread:
         wanted = Wanted(title, metadata, working_memory, correlation)
         return await Cloning(self._client, self, target, cut, wanted).run()
 
-    async def clones(self, *, fresh: bool = True) -> list[ThreadLink]:
+    async def clones(self, *, limit: int | None = None, fresh: bool = True) -> list[ThreadLink]:
         """Return the live threads that were cloned from this one, in order of creation."""
-        answer = await self._client.queries.ask(
-            "clones", self.resource_id, {"thread": self.id}, fresh=fresh
+        found, _ = await self._client.queries.pages(
+            "clones", self.resource_id, "clones", {"thread": self.id}, limit=limit, fresh=fresh
         )
-        return [ThreadLink.from_json(item) for item in answer["clones"]]
+        return [ThreadLink.from_json(item) for item in found]
 
     async def prompt(
         self,

@@ -6,9 +6,9 @@ so equal times have one order, the same on every machine, and a place in a list 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from memfold.canonical import encode
 from memfold_projections.metadata import ANY, FITS, Wanted
@@ -24,10 +24,12 @@ from memfold_projections.views import Activity, resource_view, thread_json
 if TYPE_CHECKING:
     from memfold_projections.reader import Reader
 
-ThreadOrder = Literal["created_at", "updated_at", "last_message_at"]
-ResourceOrder = Literal["created_at", "updated_at"]
 Place = tuple[int, ...]
 
+ROWS_FIRST: Final = 128
+"""Rows read at once of a list, in the first block; the next ones are larger."""
+ROWS_MAX: Final = 512
+"""In any block: what is read may hold so many times the largest metadata."""
 _UNSET: Final = -(1 << 62)
 """Stands for a time that is not there: behind all others when the newest come first."""
 
@@ -56,10 +58,10 @@ FROM resource
 WHERE began > 0 AND valid_from <= $as_of AND valid_to > $as_of AND {FITS}
 """  # noqa: S608  # constants only
 _CLONES: Final = """
-SELECT resource, id, source_sequence, source_messages FROM thread
+SELECT key, resource, id, source_sequence, source_messages FROM thread
 WHERE source_resource = $resource AND source_thread = $thread AND live
-  AND valid_from <= $as_of AND valid_to > $as_of
-ORDER BY key
+  AND valid_from <= $as_of AND valid_to > $as_of AND key > $after
+ORDER BY key LIMIT $limit
 """
 
 
@@ -128,17 +130,8 @@ RESOURCES: Final = Kind(
 
 def list_page(reader: Reader, kind: Kind, meant: Filter, sorting: Sorting, part: Part) -> ListPage:
     """Return a part of a list; it ends at its limit or at ``bytes_max``, and holds at least one."""
-    found: list[bytes] = []
-    size = 0
-    last: Place | None = None
-    for row in _rows(reader, kind, meant, sorting, part):
-        encoded = kind.show(row)
-        if len(found) == part.limit or (found and size + len(encoded) > part.bytes_max):
-            return ListPage(found, last)
-        found.append(encoded)
-        size += len(encoded) + 1
-        last = (row[-1], *kind.tie_of(row))
-    return ListPage(found, None)
+    rows = _rows(reader, kind, meant, sorting, part)
+    return _fill(((kind.show(row), (row[-1], *kind.tie_of(row))) for row in rows), part)
 
 
 def count_entries(reader: Reader, kind: Kind, meant: Filter) -> int:
@@ -152,36 +145,71 @@ def count_entries(reader: Reader, kind: Kind, meant: Filter) -> int:
     return sum(1 for row in rows if meant.metadata.fits_text(row[0]))
 
 
-def clones(reader: Reader, resource: str, thread: str, as_of: int) -> list[dict[str, Any]]:
-    """Return the live threads that were cloned from this one, in order of creation."""
-    asked = {"resource": resource, "thread": thread, "as_of": as_of}
+def clone_page(reader: Reader, resource: str, thread: str, as_of: int, part: Part) -> ListPage:
+    """Return a part of the live threads that were cloned from this one, in order of creation."""
     names = ("resource", "thread", "sequence", "messages")
-    return [dict(zip(names, row, strict=True)) for row in reader.rows(_CLONES, asked)]
+    asked = {"resource": resource, "thread": thread, "as_of": as_of, "limit": part.limit + 1}
+    asked["after"] = part.after[0] if part.after else -1
+    rows = reader.rows(_CLONES, asked)
+    shown = ((encode(dict(zip(names, row[1:], strict=True))), (row[0],)) for row in rows)
+    return _fill(shown, part)
+
+
+def _fill(shown: Iterable[tuple[bytes, Place]], part: Part) -> ListPage:
+    """Take entries with their places up to the limit or the bytes of a part; one at least."""
+    found: list[bytes] = []
+    size = 0
+    last: Place | None = None
+    for encoded, place in shown:
+        if len(found) == part.limit or (found and size + len(encoded) > part.bytes_max):
+            return ListPage(found, last)
+        found.append(encoded)
+        size += len(encoded) + 1
+        last = place
+    return ListPage(found, None)
 
 
 def _rows(reader: Reader, kind: Kind, meant: Filter, sorting: Sorting, part: Part) -> Iterator[Row]:
+    """Yield rows in order, one more than the limit at most, read in blocks of bounded size."""
+    place, skip, left = part.after, part.skip, part.limit + 1
+    rows_max = ROWS_FIRST
+    while left > 0:
+        offset = 0 if meant.metadata else skip
+        # With a filter on metadata what is found may still be too much, and is counted here.
+        limit = rows_max if meant.metadata else min(left, rows_max)
+        number = 0
+        for row in reader.rows(*_block(kind, meant, sorting, place, (limit, offset))):
+            number += 1
+            place = (row[-1], *kind.tie_of(row))
+            if not meant.metadata.fits_text(row[kind.metadata]):
+                continue
+            if skip > offset:
+                skip -= 1
+                continue
+            yield row
+            left -= 1
+        if number < limit:
+            return
+        skip -= offset
+        rows_max = min(4 * rows_max, ROWS_MAX)
+
+
+def _block(
+    kind: Kind, meant: Filter, sorting: Sorting, after: Place | None, rows: tuple[int, int]
+) -> tuple[str, dict[str, Any]]:
+    """Return the statement of so many rows behind a place, leaving out the first of them."""
     way, sign = ("DESC", "<") if sorting.descending else ("ASC", ">")
     columns = ("place", *kind.ties)
     parameters = _parameters(kind, meant, sorting.by)
     behind = ""
-    if part.after is not None:
+    if after is not None:
         names = [f"after_{number}" for number in range(len(columns))]
-        parameters |= dict(zip(names, part.after, strict=True))
+        parameters |= dict(zip(names, after, strict=True))
         placeholders = ", ".join(f"${name}" for name in names)
         behind = f"WHERE ({', '.join(columns)}) {sign} ({placeholders})"
     order = ", ".join(f"{column} {way}" for column in columns)
     statement = f"SELECT * FROM ({kind.statement}) {behind} ORDER BY {order}"  # noqa: S608  # constants only
-    skip = part.skip
-    if not meant.metadata:
-        # Else what the statement finds may still be too much, and is counted here.
-        statement += f" LIMIT {part.limit + 1:d} OFFSET {skip:d}"
-        skip = 0
-    for row in reader.rows(statement, parameters):
-        if meant.metadata.fits_text(row[kind.metadata]):
-            if skip:
-                skip -= 1
-            else:
-                yield row
+    return f"{statement} LIMIT {rows[0]:d} OFFSET {rows[1]:d}", parameters
 
 
 def _parameters(kind: Kind, meant: Filter, order: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from memfold_projections.loader import (
     FIND_THREADS,
 )
 from memfold_projections.messages import Selection, message_page
-from memfold_projections.recent import TAIL_MESSAGES, Shown, Tail
+from memfold_projections.recent import TAIL_BYTES_MAX, TAIL_MESSAGES, Shown, Tail
 from memfold_projections.rows import Row, memory_from, resource_from, thread_from
 from memfold_projections.views import NO_ACTIVITY, Activity, thread_json
 
@@ -123,9 +123,10 @@ class Reader:
     def tail(self, resource: str, thread: str) -> Tail:
         """Return the newest messages of a thread as they are kept in memory."""
         meant = Selection(resource, (thread,), self.sequence)
-        page = message_page(self, meant, limit=TAIL_MESSAGES, bytes_max=1 << 40, newest=True)
+        page = message_page(self, meant, limit=TAIL_MESSAGES, bytes_max=TAIL_BYTES_MAX, newest=True)
         tail = Tail(complete=page.next is None)
-        tail.messages.extend(page.messages)
+        for message in page.messages:
+            tail.append(message)
         return tail
 
     def rows(self, statement: str, parameters: dict[str, Any]) -> Iterator[Row]:

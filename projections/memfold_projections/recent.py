@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TAIL_MESSAGES: Final = 64
 """Messages kept per thread."""
+TAIL_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of messages kept per thread: about as many as one answer holds."""
 BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of each kind (memories, threads, tails) kept in all."""
 
@@ -71,12 +73,14 @@ class Tail:
 
     complete: bool
     messages: deque[bytes] = field(default_factory=deque[bytes])
+    _bytes: int = 0
 
     def append(self, encoded: bytes) -> None:
         """Add the newest message; the oldest may go."""
         self.messages.append(encoded)
-        if len(self.messages) > TAIL_MESSAGES:
-            self.messages.popleft()
+        self._bytes += len(encoded)
+        while len(self.messages) > TAIL_MESSAGES or self._bytes > TAIL_BYTES_MAX:
+            self._bytes -= len(self.messages.popleft())
             self.complete = False
 
     def last(self, count: int) -> list[bytes] | None:
@@ -87,7 +91,7 @@ class Tail:
 
     def size(self) -> int:
         """Return the bytes held."""
-        return 256 + sum(map(len, self.messages))
+        return 256 + self._bytes
 
 
 @dataclass(slots=True)

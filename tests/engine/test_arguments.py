@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ from memfold.connection import Connection
 from memfold.errors import InvalidRequest
 from memfold.memory import Memory
 from memfold.messages import Message
+from memfold.pages import Include
 
 HELLO = Message(role="user", content="hello")
 
@@ -96,3 +98,61 @@ async def test_what_is_no_reason_is_not_recorded(memory: Memory, because: Any) -
     ):
         with pytest.raises(InvalidRequest, match="because="):
             await write
+
+
+LISTS: list[tuple[Callable[[Memory, Any], Awaitable[object]], str, list[Any]]] = [
+    (lambda memory, given: alice(memory).threads(as_of=given), "as_of=", ["1", 0.5, True, -1]),
+    (lambda memory, given: alice(memory).threads(limit=given), "limit=", ["1", 0.5, True, -1]),
+    (lambda memory, given: alice(memory).thread_page(limit=given), "limit=", [None, "1", 0.5]),
+    (lambda memory, given: alice(memory).thread_page(page=given), "page=", ["1", 0.5, True, -1]),
+    (lambda memory, given: alice(memory).thread_page(after=given), "after=", [5, b"x", ["x"]]),
+    (lambda memory, given: alice(memory).threads(order=given), "no JSON", [object(), "\ud800"]),
+    (lambda memory, given: memory.parked(limit=given), "limit=", ["1", 0.5]),
+    (lambda memory, given: alice(memory).history(after=given), "after=", [5, "12", (1,), (1, "2")]),
+    (lambda memory, given: alice(memory).messages(after=given), "after=", [5, "12", (1,)]),
+    (lambda memory, given: alice(memory).messages(before=given), "before=", [5, "12", (1, None)]),
+    (lambda memory, given: alice(memory).messages(last=given), "last=", ["1", 0.5, -1]),
+    (
+        lambda memory, given: alice(memory).messages(threads=given),
+        "threads=",
+        ["t01", b"t01", 5, [5], ["\ud800"], [""]],
+    ),
+    (
+        lambda memory, given: alice(memory).messages(include=given),
+        "nclude",
+        [["m1"], Include("m1"), "m1", 5, [Include("")], [Include("m", thread="\ud800")]],
+    ),
+    (
+        lambda memory, given: alice(memory).message_page(include=[given]),
+        "before= and after=|before=",
+        [Include("m", before=-1), Include("m", before=cast("int", 0.5)), Include("m", after=1001)],
+    ),
+    (
+        lambda memory, given: alice(memory).messages(since=given),
+        "since=",
+        [
+            "2026-01-01",
+            datetime.max.replace(tzinfo=timezone(timedelta(hours=-14))),
+            datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+        ],
+    ),
+]
+
+
+def alice(memory: Memory) -> Any:  # noqa: ANN401  # so that mistakes can be typed
+    return memory.resource("alice")
+
+
+@pytest.mark.parametrize(
+    ("call", "named", "given"),
+    [(call, named, each) for call, named, all_ in LISTS for each in all_],
+)
+async def test_what_a_list_cannot_take_gets_a_sentence(
+    memory: Memory,
+    call: Callable[[Memory, Any], Awaitable[object]],
+    named: str,
+    given: Any,  # noqa: ANN401  # that is the mistake
+) -> None:
+    """Wrong types and numbers are refused before anything is sent."""
+    with pytest.raises(InvalidRequest, match=named):
+        await call(memory, given)

@@ -13,6 +13,7 @@ import pytest
 import memfold
 from memfold import Clone, Cut, InvalidRequest, Memory, Message, NotFound, Rejected, Thread
 from memfold import clones as clones_module
+from memfold import requests as requests_module
 from memfold.building import Prepared
 from memfold.client import Client
 from memfold.receipts import Receipt
@@ -80,6 +81,17 @@ async def test_a_clone_has_all_of_its_source_and_both_know(memory: Memory) -> No
     assert link.sequence == made.source.sequence
     told = [each for each in await made.thread.history() if each.type == "ThreadCloned"]
     assert [each.data["messages"] for each in told] == [{}, dict(made.messages)]
+
+
+async def test_clones_come_in_pages(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, they are joined, in order of creation."""
+    source = memory.resource("alice").thread("t")
+    await conversation(source, 1)
+    for n in range(5):
+        await source.clone(f"copy{n}")
+    monkeypatch.setattr(requests_module, "PAGE_MAX", 2)
+    assert [link.thread for link in await source.clones()] == [f"copy{n}" for n in range(5)]
+    assert [link.thread for link in await source.clones(limit=3)] == ["copy0", "copy1", "copy2"]
 
 
 async def test_source_and_clone_go_their_own_ways(memory: Memory) -> None:

@@ -220,6 +220,58 @@ async def test_a_window_never_shows_another_resources_messages(
     assert ids(anywhere) == ["m1", "m2"]
 
 
+async def test_a_window_of_large_messages_is_complete(alice: Resource) -> None:
+    """B89, B92, B104: large neighbours displace nothing, and each thread with that id counts."""
+    large = "x" * 300_000
+    for name in ("a", "b"):
+        for n in range(7):
+            await alice.thread(name).append(user(f"m{n}", large))
+    included = [Include("m3", before=3, after=3)]
+    expected = [f"m{n}" for n in range(7)]
+    assert ids(await alice.thread("a").messages(last=0, include=included)) == expected
+    everywhere = await alice.messages(last=0, include=included)
+    assert [(message.thread, message.id) for message in everywhere] == [
+        (thread, name) for thread in ("a", "b") for name in expected
+    ]
+    assert ids(await alice.thread("a").messages(last=9)) == expected
+    assert ids((await alice.thread("a").snapshot(last=6)).messages) == expected[1:]
+    assert ids((await alice.thread("a").snapshot(last=6)).messages) == expected[1:]
+
+
+async def test_a_page_of_none_says_where_it_stands(alice: Resource) -> None:
+    """A list can be begun with its total alone and gone on with later."""
+    thread = alice.thread("t")
+    await fill(alice)
+    for descending, expected in ((False, ["m0", "m1"]), (True, ["m4", "m3"])):
+        none = await thread.message_page(limit=0, total=True, descending=descending)
+        assert (none.items, none.total, none.next is None) == ((), 5, False)
+        page = await thread.message_page(limit=2, after=none.next, descending=descending)
+        assert ids(page.items) == expected
+        again = await thread.message_page(limit=0, after=page.next, descending=descending)
+        assert again.next == page.next
+    assert (await alice.thread("none").message_page(limit=0)).next is None
+    threads = await alice.thread_page(limit=0)
+    assert threads.next is not None
+    assert len((await alice.thread_page(after=threads.next)).items) == 1
+
+
+async def test_a_page_goes_on_as_of_its_own_sequence_alone(alice: Resource) -> None:
+    """Another ``as_of`` beside ``after`` would be another list: it is refused, not left out."""
+    thread = alice.thread("t")
+    await fill(alice)
+    page = await thread.message_page(limit=2)
+    rest = await thread.message_page(after=page.next, as_of=page.sequence)
+    assert ids(rest.items) == ["m2", "m3", "m4"]
+    with pytest.raises(InvalidRequest, match="leave out as_of="):
+        await thread.message_page(after=page.next, as_of=page.sequence - 1)
+
+
+async def test_a_question_that_does_not_fit_a_message_is_refused(alice: Resource) -> None:
+    with pytest.raises(InvalidRequest, match="too large"):
+        await alice.threads(metadata={"k": "x" * 2_000_000})
+    assert await alice.threads() == []
+
+
 async def test_several_threads_and_whole_resources(alice: Resource) -> None:
     """B105, B106, B109: of these threads, or of all of them, in one order, with pages."""
     await fill(alice, "a", 2, "a")

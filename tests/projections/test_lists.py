@@ -10,7 +10,9 @@ import orjson
 import pytest
 
 from memfold.canonical import same
+from memfold.provenance import Position
 from memfold.state import Message
+from memfold.wire import Recorded
 from memfold_projections.generation import Generation
 from memfold_projections.lists import (
     RESOURCES,
@@ -27,11 +29,11 @@ from memfold_projections.messages import (
     Selection,
     count_messages,
     message_page,
-    message_window,
+    message_windows,
 )
 from memfold_projections.metadata import Wanted
 from memfold_projections.reader import Reader, reading
-from support.log import NAMESPACE
+from support.log import NAMESPACE, envelope, stored
 from support.naive import pure_fold, pure_fold_and_times
 from support.scenario import make_log
 
@@ -194,13 +196,121 @@ def test_a_window_is_of_the_messages_own_thread(tmp_path: Path) -> None:
                 order = [message.id for key, message in ordered if key[:2] == ("u1", thread)]
                 meant = Selection("u1", (thread,), as_of)
                 for place, name in enumerate(order):
-                    found = message_window(reader, meant, name, 2, 1, bytes_max=UNBOUNDED)
-                    ids = [orjson.loads(each)["id"] for each in found]
+                    found = message_windows(reader, meant, name, 2, 1, bytes_max=UNBOUNDED)
+                    assert (found.older, found.newer, found.next) == (0, 0, None)
+                    ids = [orjson.loads(each)["id"] for each in found.messages]
                     assert ids == order[max(0, place - 2) : place + 2]
                     compared += len(order) > 3
         nobody = Selection("nobody", None, reader.sequence)
-        assert message_window(reader, nobody, "m1", 2, 2, bytes_max=UNBOUNDED) == []
+        unknown = message_windows(reader, nobody, "m1", 2, 2, bytes_max=UNBOUNDED)
+        assert (unknown.messages, unknown.next) == ([], None)
     assert compared > 20
+    generation.close()
+
+
+@pytest.mark.parametrize("bytes_max", [1, 400, 800, 4000])
+def test_a_window_that_does_not_fit_says_what_is_missing(tmp_path: Path, bytes_max: int) -> None:
+    """The message itself is always there, its nearest neighbours first, no thread is skipped."""
+    generation, log = folded(tmp_path / "a.duckdb", 9, 300)
+    messages = pure_fold(log).messages
+    ordered = sorted(messages.items(), key=lambda item: item[1].position)
+    partial = 0
+    with reading(generation) as reader:
+        meant = Selection("u1", None, reader.sequence)
+        for name in {key[2] for key in messages if key[0] == "u1"}:
+            expected: list[tuple[str, str]] = []
+            found: list[tuple[str, str]] = []
+            behind: Position | None = None
+            for thread in [key[1] for key, _ in ordered if key[0] == "u1" and key[2] == name]:
+                order = [message.id for key, message in ordered if key[:2] == ("u1", thread)]
+                place = order.index(name)
+                expected += [(thread, each) for each in order[max(0, place - 3) : place + 4]]
+            while True:
+                part = message_windows(
+                    reader, meant, name, 3, 3, bytes_max=bytes_max, behind=behind
+                )
+                shown = [(raw["thread"], raw["id"]) for raw in map(orjson.loads, part.messages)]
+                assert name in {each for _, each in shown}
+                assert len(shown) == 1 or sum(map(len, part.messages)) <= bytes_max
+                if part.older or part.newer:
+                    partial += 1
+                    start = expected.index(shown[0])
+                    end = start + len(shown)
+                    assert start - len(found) == part.older
+                    shown = [
+                        *expected[len(found) : start],
+                        *shown,
+                        *expected[end : end + part.newer],
+                    ]
+                found += shown
+                behind = part.next
+                if behind is None:
+                    break
+            assert found == expected
+    assert (partial > 0) == (bytes_max < 1000)
+    generation.close()
+
+
+def test_a_page_reads_no_more_than_it_holds(tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
+    """However many large messages or threads there are, a page reads about its own bytes."""
+    generation = Generation(tmp_path / "a.duckdb", NAMESPACE)
+    large = "x" * 20_000
+    events = [
+        envelope(
+            "MessageAppended",
+            {"message": {"id": f"m{n}", "role": "user", "content": large}},
+            id=f"e{n}",
+        )
+        for n in range(300)
+    ]
+    subject = stored("messages", resource="u1", thread="t")
+    generation.fold(
+        [Recorded(n, n, subject, orjson.dumps(each)) for n, each in enumerate(events, 1)]
+    )
+    named = [
+        (f"t{n}", envelope("ThreadCreated", {"metadata": {"k": large}}, id=f"t{n}"))
+        for n in range(300)
+    ]
+    generation.fold(
+        [
+            Recorded(n, n, stored("thread", resource="u1", thread=thread), orjson.dumps(each))
+            for n, (thread, each) in enumerate(named, 301)
+        ]
+    )
+    read = 0
+
+    def counted(self: Reader, statement: str, parameters: dict[str, Any]) -> list[Any]:
+        nonlocal read
+        rows = list(original(self, statement, parameters))
+        read += sum(len(value) for row in rows for value in row if isinstance(value, str))
+        return rows
+
+    original = Reader.rows
+    monkeypatch.setattr(Reader, "rows", counted)
+    with reading(generation) as reader:
+        meant = Selection("u1", ("t",), reader.sequence)
+        for newest in (False, True):
+            page = message_page(reader, meant, limit=1_000_000, bytes_max=200_000, newest=newest)
+            assert len(page.messages) == 9
+            assert page.next is not None
+        assert read < 2 * 250_000
+        read = 0
+        assert len(reader.tail("u1", "t").messages) == 51
+        assert not reader.tail("u1", "t").complete
+        assert read < 2 * 1_300_000
+        read = 0
+        window = message_windows(reader, meant, "m150", 1000, 1000, bytes_max=200_000)
+        ids = [orjson.loads(each)["id"] for each in window.messages]
+        assert ids == [f"m{n}" for n in range(146, 155)]
+        assert (window.older, window.newer) == (146, 145)
+        assert read < 250_000
+        read = 0
+        part = Part(1000, 200_000)
+        threads = list_page(
+            reader, THREADS, Filter(reader.sequence, "u1"), Sorting("created_at", True), part
+        )
+        assert len(threads.entries) == 9
+        assert read < 150 * 20_000
     generation.close()
 
 
