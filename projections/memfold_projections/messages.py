@@ -52,6 +52,8 @@ FILTERED_ROWS: Final = 512
 """Rows asked for at once where not all of them may fit the filter."""
 UNSIZED_ROWS: Final = 32
 """Rows that are read without asking how long they are: at most so many of the largest."""
+PROBED_ROWS: Final = 8
+"""Of more rows, the first ones are read as they are: where they fill an answer, that was all."""
 MESSAGE_BYTES_MIN: Final = 128
 """What an encoded message takes at least, in bytes: names of fields and times."""
 TARGETS_MAX: Final = 100
@@ -254,12 +256,17 @@ def _that_fit(
     reader: Reader, names: dict[int, str], places: Sequence[_Place], bytes_max: int
 ) -> list[bytes]:
     """Return the first of these messages, encoded: as many as fit, and one at least."""
+    found: list[bytes] = []
     if len(places) > UNSIZED_ROWS:
+        # Asking for sizes costs as much as reading where messages are large.
+        found = _that_fit(reader, names, places[:PROBED_ROWS], bytes_max)
+        if len(found) < PROBED_ROWS:
+            return found
         places = _shortened(reader, places, bytes_max)
     rows = {
         row[:2]: row[2:] for row in _read(reader, f"sequence, index, {MESSAGE_COLUMNS}", places)
     }
-    found: list[bytes] = []
+    found = []
     size = 0
     for place in places:
         row = rows[place.position]
