@@ -168,3 +168,19 @@ def test_an_export_of_something_else_is_refused() -> None:
         InvalidInput, match=r"chat_messages nor messages \(it looks like --format o"
     ):
         anthropic([{"mapping": {}}])
+
+
+def test_two_messages_of_one_id_are_told_and_the_first_counts() -> None:
+    first = said("m", "human", "1", 1)
+    read = anthropic([claude(first, first, said("m", "human", "2", 2))])
+    assert len(read.messages()) == 1
+    assert read.skipped == {"duplicate_id": 1}
+    assert "message 3: invalid_input: a message before it has the id 'm'" in read.told()[0]
+
+
+def test_the_system_prompt_stands_beside_a_message_of_its_id() -> None:
+    messages = [{"id": "system", "role": "user", "content": "Hi"}]
+    read = anthropic({"system": "Be brief.", "messages": messages})
+    shown = [(each["id"], each["content"]) for each in read.messages()]
+    assert shown == [("system_", "Be brief."), ("system", "Hi")]
+    assert (read.faults, read.skipped) == ([], {})

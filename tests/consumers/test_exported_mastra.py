@@ -243,3 +243,20 @@ def test_a_cut_export_keeps_what_is_whole() -> None:
     read = mastra(whole[:-40])
     assert [each["id"] for each in read.messages()] == ["a"]
     assert read.told()[0] == "file.json: messages 2: invalid_input: the file ends within it"
+
+
+def test_rows_of_one_id_are_told_and_the_first_counts() -> None:
+    message, thread, resource = mastra_message("m", "user", "1"), mastra_thread(), mastra_resource()
+    others = [
+        mastra_message("m", "user", "2"),
+        mastra_thread(title="Other"),
+        mastra_resource(workingMemory="Other"),
+    ]
+    read = mastra([message, thread, resource, message, thread, resource, *others])
+    assert sorted(read.ids) == sorted(mastra([message, thread, resource]).ids)
+    assert read.skipped == {"duplicate_id": 3}
+    assert [fault.origin for fault in read.faults] == [
+        "file.json: row 8",
+        "file.json: row 9",
+        "file.json: row 7 (m)",
+    ]

@@ -249,3 +249,20 @@ def test_fields_that_are_too_large_are_left_out_and_told() -> None:
     assert read.skipped["fields_too_large"] == 2
     assert "metadata" not in read.messages()[0]
     assert read.events()[-1]["data"]["metadata"]["imported"]["format"] == "openai"
+
+
+def test_two_messages_of_one_id_are_told_and_the_first_counts() -> None:
+    twice = [node("b", "a", "user", ["1"], id="m"), node("c", "b", "user", ["2"], id="m")]
+    read = openai([tree(node("a", None, "user", ["1"], id="m"), *twice, ends="c")])
+    assert [(each["id"], each["content"]) for each in read.messages()] == [("m", "1")]
+    assert read.skipped == {"duplicate_id": 1}
+    [told] = read.told()
+    assert told.startswith(f"file.json: {ID}, message 3 (c): invalid_input: a message before it ")
+
+
+def test_saved_messages_of_one_id_are_told_and_a_bad_one_takes_no_id() -> None:
+    bad, good = message("user", "x" * 600_000, id="m"), message("user", "2", id="m")
+    read = openai([bad, good, good, message("user", "3", id="m")])
+    assert [each["content"] for each in read.messages()] == ["2"]
+    assert read.skipped == {"duplicate_id": 1}
+    assert len(read.faults) == 2

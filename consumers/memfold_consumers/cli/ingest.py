@@ -23,6 +23,7 @@ from memfold_consumers.formats.stable import ACTOR
 FAILURES_SHOWN: Final = 100
 
 SKIPPED: Final = {
+    "duplicate_id": "said before under the same id in the same file",
     "empty": "nothing in it",
     "fields_too_large": "fields beside a message or thread that do not fit its metadata",
     "older": "a newer export was ingested before",

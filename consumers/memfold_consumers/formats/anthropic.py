@@ -75,7 +75,11 @@ class AnthropicReader(ExportReader):
         """Read the system prompt, which the interface takes beside the messages."""
         system: object = raw.get("system")
         if system:
-            yield Message("system", "system", _content(system), f"{place}, system")
+            taken = [each.get("id") for each in raw["messages"] if is_object(each)]
+            id_ = "system"
+            while id_ in taken:
+                id_ += "_"
+            yield Message(id_, "system", _content(system), f"{place}, system")
 
     def message(self, raw: Mapping[str, Any], id_: str, place: str) -> Message:
         """Read a message; one of tool results alone has the role of a tool."""

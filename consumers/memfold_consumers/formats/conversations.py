@@ -113,6 +113,7 @@ class Conversations:
         """
         items: list[Item] = []
         ids: list[str | None] = []
+        seen: dict[str, Mapping[str, Any]] = {}
         try:
             check_id(source.resource, "the resource")
             if source.thread is not None:
@@ -125,10 +126,18 @@ class Conversations:
                 yield planned
                 continue
             try:
-                items.append(self._item(source, planned))
+                item = self._item(source, planned)
             except InvalidEvent as error:
                 yield Fault(self.origin(planned.place), error.reason, error.message)
                 continue
+            if planned.message is not None:
+                # A later message of one id would replace the first, in the same file unnoticed.
+                said = {**planned.data["message"], "created_at": None}
+                before = seen.setdefault(planned.message, said)
+                if before is not said:
+                    yield self._again(planned, same=before == said)
+                    continue
+            items.append(item)
             ids.append(planned.message)
         if items:
             yield Conversation(
@@ -143,6 +152,13 @@ class Conversations:
             salts=self.salts,
             time=_text(planned.time),
         )
+
+    def _again(self, planned: _Planned, *, same: bool) -> Fault | Skipped:
+        """Return what to say of a message whose id one before it has."""
+        if same:
+            return Skipped("duplicate_id")
+        problem = f"a message before it has the id {planned.message!r}, and says something else"
+        return self.fault(planned.place, problem)
 
     def fault(self, place: str, problem: object) -> Fault:
         """Return what is wrong with a part of the file."""

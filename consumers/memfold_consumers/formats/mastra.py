@@ -46,7 +46,7 @@ class MastraReader:
             InvalidInput: it is neither a database nor an export of Mastra.
         """
         with open_rows(Path(self._asked.file), stream) as rows:
-            yield from rows.faults()
+            yield from rows.problems()
             for row in rows.resources():
                 yield from self._resource(row)
             for found in rows.threads():

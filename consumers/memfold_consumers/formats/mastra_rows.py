@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from memfold.canonical import is_object
 from memfold.errors import InvalidEvent
-from memfold_consumers.formats.conversations import Misfit
+from memfold_consumers.formats.conversations import Misfit, Skipped
 from memfold_consumers.formats.stable import Fault, InvalidInput
 from memfold_consumers.formats.values import Bytes, Value, parse_value, values
 
@@ -42,12 +42,12 @@ _SPOOL: Final = """
     PRAGMA journal_mode = OFF;
     CREATE TABLE thread (id TEXT PRIMARY KEY, place TEXT, "row" BLOB);
     CREATE TABLE message (thread TEXT, place TEXT, "row" BLOB);
-    CREATE TABLE resource (place TEXT, "row" BLOB);
+    CREATE TABLE resource (id TEXT PRIMARY KEY, place TEXT, "row" BLOB);
 """
 _ADD: Final = {
-    "threads": "INSERT OR REPLACE INTO thread VALUES (?, ?, ?)",
+    "threads": "INSERT OR IGNORE INTO thread VALUES (?, ?, ?)",
     "messages": "INSERT INTO message VALUES (?, ?, ?)",
-    "resources": 'INSERT INTO resource (place, "row") SELECT ?2, ?3 WHERE ?1 IS NULL',
+    "resources": "INSERT OR IGNORE INTO resource VALUES (?, ?, ?)",
 }
 _SPOOLED_MESSAGES: Final = """
     SELECT m.thread, m.place, m."row"
@@ -58,6 +58,10 @@ _SPOOLED_THREAD: Final = 'SELECT place, "row" FROM thread WHERE id = ?'
 _SPOOLED_EMPTY_THREADS: Final = """
     SELECT id, place, "row" FROM thread WHERE id NOT IN (SELECT thread FROM message) ORDER BY rowid
 """
+_SPOOLED_BEFORE: Final = {
+    "threads": _SPOOLED_THREAD,
+    "resources": 'SELECT place, "row" FROM resource WHERE id = ?',
+}
 _SPOOLED_RESOURCES: Final = 'SELECT place, "row" FROM resource ORDER BY rowid'
 
 
@@ -89,8 +93,8 @@ class Rows(ABC):
     def resources(self) -> Iterator[Row]:
         """Yield the rows of resources."""
 
-    def faults(self) -> Iterator[Fault]:
-        """Yield what could not be read as a row."""
+    def problems(self) -> Iterator[Fault | Skipped]:
+        """Yield what could not be read as a row, and what is left out."""
         yield from ()
 
 
@@ -153,7 +157,7 @@ class _Spool(Rows):
     def __init__(self, connection: sqlite3.Connection, path: Path, stream: Bytes) -> None:
         self._connection = connection
         self._path = path
-        self._faults: list[Fault] = []
+        self._problems: list[Fault | Skipped] = []
         connection.executescript(_SPOOL)
         connection.execute("BEGIN")
         for number, value in enumerate(values(stream, lists=LISTS), start=1):
@@ -164,12 +168,12 @@ class _Spool(Rows):
                 if number == 1 and not value.problem:
                     message = f"{path}: {error}"
                     raise InvalidInput(message) from None
-                self._faults.append(Fault(f"{path}: {place}", "invalid_input", str(error)))
+                self._problems.append(Fault(f"{path}: {place}", "invalid_input", str(error)))
             except InvalidEvent as error:
                 if number == 1 and not value.payload.startswith(b"{"):
                     message = f"{path}: not rows of Mastra: {error.message}"
                     raise InvalidInput(message) from None
-                self._faults.append(Fault(f"{path}: {place}", error.reason, error.message))
+                self._problems.append(Fault(f"{path}: {place}", error.reason, error.message))
 
     def _add(self, value: Value, place: str) -> None:
         if value.problem:
@@ -184,12 +188,20 @@ class _Spool(Rows):
         key: object = None
         if kind == "threads":
             key = id_
-        elif kind == "messages":
+        elif kind == "resources":
+            key = id_ if isinstance(id_, str) else None
+        else:
             key = cells.get("threadId", cells.get("thread_id"))
         if kind != "resources" and not isinstance(key, str):
             problem = "a thread has an id" if kind == "threads" else "a message has a threadId"
             raise Misfit(problem)
-        self._connection.execute(_ADD[kind], (key, place, value.payload))
+        added = self._connection.execute(_ADD[kind], (key, place, value.payload)).rowcount
+        if not added:
+            before = self._connection.execute(_SPOOLED_BEFORE[kind], (key,)).fetchone()
+            if _spooled(before).cells != cells:
+                problem = f"{before['place']} has the same id, and says something else"
+                raise Misfit(problem)
+            self._problems.append(Skipped("duplicate_id"))
 
     def threads(self) -> Iterator[ThreadRows]:
         rows = self._connection.execute(_SPOOLED_MESSAGES)
@@ -204,8 +216,8 @@ class _Spool(Rows):
         for row in self._connection.execute(_SPOOLED_RESOURCES):
             yield _spooled(row)
 
-    def faults(self) -> Iterator[Fault]:
-        yield from self._faults
+    def problems(self) -> Iterator[Fault | Skipped]:
+        yield from self._problems
 
 
 def _spooled(row: sqlite3.Row) -> Row:
