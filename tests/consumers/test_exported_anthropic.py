@@ -150,6 +150,7 @@ def test_a_list_of_messages_is_one_conversation() -> None:
         (claude({"text": "x"}), "message 1: invalid_input: a message is an object with a uuid"),
         (claude(said("m", "robot", "x", 1)), "message 1: invalid_input: role 'robot' is none of"),
         (claude(said("m", "human", "x", 1) | {"created_at": "1"}), "created_at is '1', not a time"),
+        (claude(said("m", "human", "x", 1, parent_message_uuid=[])), "message_uuid is not text"),
         (claude(said("m", "human", "x", 1) | {"content": "x"}), ""),
         (claude(said("m", "human", "x", 1) | {"content": ["x"]}), "neither text nor a list of bl"),
         ({"messages": [{"role": "user"}]}, "content is neither text nor a list of blocks"),

@@ -48,10 +48,11 @@ class AnthropicReader(ExportReader):
             where = f"{place}, message {number}"
             try:
                 message = _exported(said, where)
+                parent = text_of(said, "parent_message_uuid")
             except Misfit as error:
                 yield self.maker.fault(where, error)
                 continue
-            parents[message.id] = said.get("parent_message_uuid")
+            parents[message.id] = None if said.get("parent_message_uuid") is None else parent
             messages.append(message)
         messages.sort(key=lambda message: message.created_at or _EARLIEST)
         taken = _branch(messages, parents, raw.get("current_leaf_message_uuid"))

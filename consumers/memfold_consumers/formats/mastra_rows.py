@@ -150,7 +150,17 @@ class _Database(Rows):
 
 def _row(table: str, row: sqlite3.Row) -> Row:
     cells = {name: row[name] for name in row.keys() if name != "of"}  # noqa: SIM118 - not a dict.
-    return Row(f"{table}, {cells.get('id')}", cells)
+    return Row(f"{table}, {_shown(cells.get('id'))}", cells)
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be stored: one with half a character cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _shown(id_: object) -> str:
+    """Return an id for people, whatever it is."""
+    return str(id_).encode(errors="backslashreplace").decode()
 
 
 class _Spool(Rows):
@@ -184,7 +194,7 @@ class _Spool(Rows):
             raise Misfit(problem)
         kind = value.name or _kind(cells)
         id_ = cells.get("id")
-        place = f"{place} ({id_})"
+        place = f"{place} ({_shown(id_)})"
         key: object = None
         if kind == "threads":
             key = id_
@@ -194,6 +204,9 @@ class _Spool(Rows):
             key = cells.get("threadId", cells.get("thread_id"))
         if kind != "resources" and not isinstance(key, str):
             problem = "a thread has an id" if kind == "threads" else "a message has a threadId"
+            raise Misfit(problem)
+        if isinstance(key, str) and not _is_unicode(key):
+            problem = f"the id {_shown(key)} holds a lone surrogate"
             raise Misfit(problem)
         added = self._connection.execute(_ADD[kind], (key, place, value.payload)).rowcount
         if not added:
