@@ -444,6 +444,46 @@ async def test_a_call_is_carried_out_once(memory: Memory, thread: Thread) -> Non
     assert await last_sequence(memory) == sequence
 
 
+async def test_an_id_used_again_is_another_call(memory: Memory, thread: Thread) -> None:
+    """Some models count their calls anew in each message, and some give them no id."""
+    processor = thread.processor()
+    await processor.before(user("hi"))
+    await processor.answer([note("- A", "call_0")])
+    await processor.answer([note("- B", "call_0")])
+    await processor.answer([note("- C", ""), note("- D", "")])
+    nameless = note("- E")
+    del nameless["id"]
+    answers = await processor.answer([nameless])
+    assert [each["tool_call_id"] for each in answers] == [""]
+    assert await content(memory.resource("alice").working_memory) == "- A\n- B\n- C\n- D\n- E"
+    await processor.after([says(None, nameless), *answers, says("Noted.")])
+    assert [each.content for each in await thread.messages()] == ["hi", "Noted."]
+
+
+async def test_calls_handed_over_at_the_same_time_are_carried_out_once(
+    memory: Memory, thread: Thread
+) -> None:
+    await memory.resource("alice").working_memory.append("x")
+    processor = thread.processor()
+    await processor.before(user("hi"))
+    edit = {"mode": "edit", "search": "x", "content": "xx"}
+    grow = {"id": "g1", "type": "tool_use", "name": NAME, "input": edit}
+    other = {**grow, "id": "g2"}
+    await asyncio.gather(*(processor.answer([each]) for each in (grow, grow, other)))
+    assert await content(memory.resource("alice").working_memory) == "xxx"
+
+
+async def test_a_turn_that_did_not_begin_leaves_the_one_before_alone(thread: Thread) -> None:
+    processor = thread.processor()
+    await processor.before(user("one"))
+    await processor.after(says("1"))
+    with pytest.raises(InvalidRequest):
+        await processor.before({"role": "robot", "content": "two"})
+    with pytest.raises(InvalidRequest):
+        await processor.after(says("2"))
+    assert [each.content for each in await thread.messages()] == ["one", "1"]
+
+
 async def test_a_turn_whose_process_died_can_be_run_again(memory: Memory, thread: Thread) -> None:
     """Before anything was done nothing is there; after a memory call the turn's input is."""
     await thread.processor().before(user("I am Sam.", "m1"), run="run-1")

@@ -139,9 +139,10 @@ def _invocation(raw: dict[str, Any]) -> Part | None:
 
 
 def _made_call(id_: object, name: object, arguments: object, state: object) -> ToolCall | None:
-    if not isinstance(id_, str) or not isinstance(name, str):
+    # Some models give their calls no id.
+    if not isinstance(id_, str | None) or not isinstance(name, str):
         return None
-    return ToolCall(id_, name, read_call_arguments(arguments), partial=state in _PARTIAL)
+    return ToolCall(id_ or "", name, read_call_arguments(arguments), partial=state in _PARTIAL)
 
 
 def _result(raw: dict[str, Any]) -> Part | None:

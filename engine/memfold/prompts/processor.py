@@ -7,6 +7,8 @@ the turn can be run again as if it had never begun.
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -71,13 +73,22 @@ class TurnSettings:
     title: MakeTitle | None = None
 
 
+_Asked = tuple[str, str, int]
+"""A call's id, its arguments, and how many equal ones came before it with the same message.
+
+The id is not enough: some models count theirs anew in each message, or give none.
+"""
+
+
 @dataclass(slots=True)
 class _Turn:
     run: str
     input: list[dict[str, Any]]
     seen: int | None
     saved: list[Receipt] = field(default_factory=list[Receipt])
-    answers: dict[str, ToolAnswer] = field(default_factory=dict[str, ToolAnswer])
+    answers: dict[_Asked, ToolAnswer] = field(default_factory=dict["_Asked", ToolAnswer])
+    # Calls that a caller hands over at the same time wait for each other here.
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Processor:
@@ -116,8 +127,10 @@ class Processor:
         that have none. A turn that has not come to ``after`` is dropped.
 
         Raises:
-            InvalidRequest, InvalidEvent: a message is none, or could not be stored.
+            InvalidRequest, InvalidEvent: a message is none, or could not be stored. No turn has
+                begun then.
         """
+        self._turn = None
         given = strip_memory(messages, tool_name=self._settings.tool_name)
         stored = await recent(self._thread, self._prompt)
         new = given
@@ -146,7 +159,8 @@ class Processor:
         ``calls`` are a model's tool calls, or its message as a whole; calls of other tools are left
         to you. The turn's input is stored first, since it is what the changes rest on, unless
         ``because`` names something else. The results are messages for OpenAI, blocks of a user's
-        message for Anthropic, and parts otherwise. A call is carried out once, asked for how often.
+        message for Anthropic, and parts otherwise. A call is carried out once, asked for how often;
+        one that comes again with its id but other arguments is another call.
 
         Raises:
             InvalidRequest: there was no ``before()``.
@@ -154,13 +168,18 @@ class Processor:
         """
         turn = self._begun()
         results: list[ToolResult] = []
-        for call in read_calls(calls):
-            if call.name != self._settings.tool_name:
-                continue
-            if call.id not in turn.answers:
-                turn.answers[call.id] = await self._carry_out(turn, call, because)
-            answer = turn.answers[call.id]
-            results.append(ToolResult(call.id, answer.text, is_error=not answer.ok))
+        equal: Counter[tuple[str, str]] = Counter()
+        async with turn.lock:
+            for call in read_calls(calls):
+                if call.name != self._settings.tool_name:
+                    continue
+                same = (call.id, _written(call.arguments))
+                asked = (*same, equal[same])
+                equal[same] += 1
+                if asked not in turn.answers:
+                    turn.answers[asked] = await self._carry_out(turn, call, because)
+                answer = turn.answers[asked]
+                results.append(ToolResult(call.id, answer.text, is_error=not answer.ok))
         return [self._result(result) for result in results]
 
     async def after(
@@ -184,8 +203,9 @@ class Processor:
             return None
         said = with_ids(said, turn.run)
         check_messages(said)
-        whole = said if turn.saved else [*turn.input, *said]
-        receipt = await self._save(turn, whole) if whole else None
+        async with turn.lock:
+            whole = said if turn.saved else [*turn.input, *said]
+            receipt = await self._save(turn, whole) if whole else None
         if self._settings.title is not None:
             shown = [*turn.input, *said]
             await give_title(self._thread, self._settings.title, shown, correlation=turn.run)
@@ -272,3 +292,11 @@ def read_calls(calls: object) -> list[ToolCall]:
             parts = read_content(message["content"])
         found += [part for part in parts if isinstance(part, ToolCall) and not part.partial]
     return found
+
+
+def _written(arguments: object) -> str:
+    try:
+        return repr(arguments)
+    except RecursionError:
+        # Nested too deeply: whatever they are, the tool refuses them.
+        return ""
