@@ -175,7 +175,7 @@ def loop() -> dict[str, Any]:
     ("conversation", "told"),
     [
         (changed(current_node="x"), f"{ID}: invalid_input: 'x', where it ends, is none of its"),
-        (changed(current_node=None), f"{ID}: invalid_input: '', where it ends, is none of its"),
+        (loop() | {"current_node": None}, "is its own ancestor"),
         (loop(), f"{ID}: invalid_input: the node 'a' is its own ancestor"),
         (changed(id=7), f"{ID}: invalid_input: id is not text"),
         (
@@ -266,3 +266,22 @@ def test_saved_messages_of_one_id_are_told_and_a_bad_one_takes_no_id() -> None:
     assert [each["content"] for each in read.messages()] == ["2"]
     assert read.skipped == {"duplicate_id": 1}
     assert len(read.faults) == 2
+
+
+@pytest.mark.parametrize("shown", [{"current_node": None}, {}], ids=["null", "missing"])
+def test_without_the_branch_that_is_shown_the_newest_is_taken(shown: dict[str, None]) -> None:
+    one = trip()
+    del one["current_node"]
+    assert openai([one | shown]).ids == openai([trip()]).ids
+    one["mapping"]["a1"]["message"]["create_time"] = NOON + 9
+    # What follows the newest message belongs to it, even without a time.
+    one["mapping"]["x"] = node("x", "a1", "user", ["And?"], create_time=None)
+    read = openai([one | shown])
+    assert [each["id"] for each in read.messages()] == ["u1", "a1", "x"]
+    assert (read.faults, read.skipped) == ([], {"other_branch": 5, "empty": 1})
+
+
+def test_of_branches_without_any_time_the_last_one_is_taken() -> None:
+    both = [node(id_, "r", "user", [id_], create_time=None) for id_ in ("a", "b")]
+    read = openai([tree(node("r", None), *both, ends="") | {"current_node": None}])
+    assert [each["id"] for each in read.messages()] == ["b"]

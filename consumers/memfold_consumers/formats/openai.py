@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from memfold.canonical import is_array, is_object
@@ -24,10 +25,11 @@ from memfold_consumers.formats.exports import ExportReader
 
 _USUAL: Final = {"recipient": "all", "status": "finished_successfully", "weight": 1.0}
 """What nearly every exported message says of itself, so that it says nothing."""
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class OpenAIReader(ExportReader):
-    """The export is a tree of messages; the branch that ends at ``current_node`` is taken."""
+    """The export is a tree; its branch that ends at ``current_node``, else the newest, is taken."""
 
     form: ClassVar[str] = "openai"
     own: ClassVar[str] = "mapping"
@@ -43,7 +45,7 @@ class OpenAIReader(ExportReader):
             yield Skipped("empty")
             return
         parents = {id_: text_of(node, "parent") or None for id_, node in nodes.items()}
-        path = branch(parents, text_of(raw, "current_node"))
+        path = branch(parents, text_of(raw, "current_node") or _newest(nodes, parents))
         others = sum(_says(nodes[id_].get("message")) for id_ in nodes.keys() - set(path))
         if others:
             yield Skipped("other_branch", others)
@@ -95,6 +97,33 @@ class OpenAIReader(ExportReader):
             created_at=time_of(raw, "created_at"),
             fields=beside(raw, *taken),
         )
+
+
+def _newest(nodes: Mapping[str, Any], parents: Mapping[str, str | None]) -> str:
+    """Return where the branch with the newest message ends; what has no time is never the newest.
+
+    Where nothing tells them apart, the last one in the file is taken.
+    """
+    newest, found = _EARLIEST, list(parents)[-1]
+    for id_, node in nodes.items():
+        said: object = node.get("message")
+        time = _time(said) if is_object(said) else None
+        if time is not None and time >= newest:
+            newest, found = time, id_
+    below = {parent: id_ for id_, parent in parents.items() if parent is not None}
+    passed = {found}
+    while found in below and below[found] not in passed:
+        found = below[found]
+        passed.add(found)
+    return found
+
+
+def _time(said: Mapping[str, Any]) -> datetime | None:
+    try:
+        return time_of(said, "create_time")
+    except Misfit:
+        # The message itself will fail, if it is taken.
+        return None
 
 
 def _says(said: object) -> bool:
