@@ -185,3 +185,25 @@ def test_the_system_prompt_stands_beside_a_message_of_its_id() -> None:
     shown = [(each["id"], each["content"]) for each in read.messages()]
     assert shown == [("system_", "Be brief."), ("system", "Hi")]
     assert (read.faults, read.skipped) == ([], {})
+
+
+def test_attachments_that_are_no_list_are_one() -> None:
+    read = anthropic([claude(said("m", "human", "", 1, content=[], attachments=FILE))])
+    assert read.messages()[0]["content"] == [{"type": "attachment", "attachment": FILE}]
+    assert read.skipped == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("One\n\nTwo ", None),
+        ("One```\nThis block is not supported on your current device yet.\n```\nTwo", None),
+        ("One Two and more", "One Two and more"),
+        ("Two", None),
+    ],
+)
+def test_a_text_that_says_more_than_the_content_is_kept(text: str, kept: str | None) -> None:
+    blocks = [{"type": "text", "text": "One "}, USE, {"type": "text", "text": "\nTwo"}]
+    [found] = anthropic([claude(said("m", "assistant", text, 1, content=blocks))]).messages()
+    assert found["content"] == blocks
+    assert found.get("metadata", {}).get("imported", {}).get("text") == kept

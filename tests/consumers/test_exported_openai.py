@@ -285,3 +285,24 @@ def test_of_branches_without_any_time_the_last_one_is_taken() -> None:
     both = [node(id_, "r", "user", [id_], create_time=None) for id_ in ("a", "b")]
     read = openai([tree(node("r", None), *both, ends="") | {"current_node": None}])
     assert [each["id"] for each in read.messages()] == ["b"]
+
+
+def test_a_message_of_an_attachment_alone_is_not_empty() -> None:
+    attached = {"attachments": [{"id": "file-1", "name": "a.pdf"}]}
+    read = openai([tree(node("a", None, "user", [""], metadata=attached), ends="a")])
+    [found] = read.messages()
+    assert (found["content"], found["metadata"]) == ("", {"imported": {"metadata": attached}})
+    assert read.skipped == {}
+
+
+def test_what_stands_beside_the_parts_of_a_content_is_kept() -> None:
+    def kept(**content: object) -> dict[str, Any]:
+        said = {"content_type": "text", **content}
+        read = openai([tree(node("a", None, "user", content=said), ends="a")])
+        [found] = read.messages()
+        return found
+
+    assert kept(parts=["x"], cited=[1])["metadata"] == {"imported": {"content": {"cited": [1]}}}
+    assert kept(parts=["x"], cited=[1])["content"] == "x"
+    assert kept(text="x")["content"] == [{"content_type": "text", "text": "x"}]
+    assert kept(parts=3)["content"] == [{"content_type": "text", "parts": 3}]

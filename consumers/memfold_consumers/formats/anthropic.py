@@ -25,6 +25,8 @@ from memfold_consumers.formats.exports import ExportReader
 
 _BESIDE: Final = {"attachments": "attachment", "files": "file", "files_v2": "file"}
 """Lists beside the content of an exported message -> the type of the part that each becomes."""
+_UNSHOWN: Final = "```\nThis block is not supported on your current device yet.\n```"
+"""Stands in the text of an exported message for a block that is in its content."""
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -106,11 +108,14 @@ def _exported(said: object, place: str) -> Message:
         raise Misfit(problem)
     given: object = said.get("content")
     content = _content(given) if given else text_of(said, "text")
-    taken = ["uuid", "sender", "content", "text", "created_at", *_BESIDE]
+    taken = ["uuid", "sender", "content", "created_at", *_BESIDE]
+    if not given or _repeats(text_of(said, "text"), content):
+        taken.append("text")
     more: list[dict[str, Any]] = []
     for name, type_ in _BESIDE.items():
         listed: object = said.get(name)
-        parts = [{"type": type_, type_: each} for each in listed] if is_array(listed) else []
+        each_of = listed if is_array(listed) else [listed] if listed else []
+        parts = [{"type": type_, type_: each} for each in each_of]
         # Both lists of files may be there, saying the same.
         more += [part for part in parts if part not in more]
     if more:
@@ -126,6 +131,15 @@ def _exported(said: object, place: str) -> Message:
         created_at=created_at,
         fields=beside(said, *taken),
     )
+
+
+def _repeats(text: str, content: Content) -> bool:
+    """Tell whether ``text`` says nothing that is not in the content, too."""
+    blocks = [content] if isinstance(content, str) else [each.get("text") for each in content]
+    for block in blocks:
+        if isinstance(block, str) and block.strip():
+            text = text.replace(block.strip(), "", 1)
+    return not text.replace(_UNSHOWN, "").strip()
 
 
 def _branch(

@@ -132,10 +132,21 @@ def _says(said: object) -> bool:
         return False
     content: object = said.get("content")
     if not is_object(content):
-        return bool(content)
+        return bool(content) or _attached(said)
     if content.get("content_type") == "text":
-        return any(content.get("parts") or ())
+        parts: object = content.get("parts")
+        has_text = any(parts) if is_array(parts) else bool(parts)
+        return has_text or bool(_beside_parts(content)) or _attached(said)
     return True
+
+
+def _attached(said: Mapping[str, Any]) -> bool:
+    metadata: object = said.get("metadata")
+    return is_object(metadata) and bool(metadata.get("attachments"))
+
+
+def _beside_parts(content: Mapping[str, Any]) -> dict[str, Any]:
+    return beside(content, "content_type", "parts")
 
 
 def _exported(said: object, node: str, place: str) -> Message:
@@ -148,13 +159,21 @@ def _exported(said: object, node: str, place: str) -> Message:
     usual = {name: value for name, value in _USUAL.items() if fields.get(name) == value}
     fields = {name: value for name, value in fields.items() if name not in usual}
     more = beside(author, "role")
+    given: object = said.get("content")
+    content = _parts(given)
+    # What is not a part by itself has lost what stands beside its parts.
+    left = _beside_parts(given) if is_object(given) and content != [given] else {}
     return Message(
         text_of(said, "id") or node,
         role_of(author.get("role")),
-        _parts(said.get("content")),
+        content,
         place,
         created_at=time_of(said, "create_time"),
-        fields={**fields, **({"author": more} if more else {})},
+        fields={
+            **fields,
+            **({"author": more} if more else {}),
+            **({"content": left} if left else {}),
+        },
     )
 
 
