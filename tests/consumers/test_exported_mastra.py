@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from memfold_consumers.formats.conversations import Conversation
 from memfold_consumers.formats.exports import Asked
 from memfold_consumers.formats.mastra import MastraReader
-from memfold_consumers.formats.stable import InvalidInput
+from memfold_consumers.formats.stable import Fault, InvalidInput
 from memfold_consumers.formats.values import Bytes
 from support.exports import (
     Read,
@@ -264,3 +266,52 @@ def test_rows_of_one_id_are_told_and_the_first_counts() -> None:
         "file.json: row 9",
         "file.json: row 7 (m)",
     ]
+
+
+def test_a_member_that_should_be_a_list_is_told() -> None:
+    row = mastra_message("m", "user", "x")
+    read = mastra({"threads": mastra_thread(), "resources": None, "messages": [row]})
+    assert [each["id"] for each in read.messages()] == ["m"]
+    assert read.told() == ["file.json: threads 1: invalid_input: threads is not a list"]
+    cut = json.dumps({"messages": [row], "other": {"a": 1}, "threads": [mastra_thread()]})
+    for end in ('{"a"', '"oth'):
+        read = mastra(cut[: cut.index(end) + 2])
+        assert [each["id"] for each in read.messages()] == ["m"]
+        assert read.told() == ["file.json: row 1: invalid_input: the file ends within it"]
+
+
+def test_a_row_of_a_database_whose_thread_is_no_text_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mastra.db"
+    mastra_database(file, [mastra_thread()], [])
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "DROP TABLE mastra_messages; CREATE TABLE mastra_messages"
+            " (id, thread_id, content, role, type, createdAt, resourceId);"
+            "DROP TABLE mastra_threads; CREATE TABLE mastra_threads (id, resourceId, createdAt);"
+            "INSERT INTO mastra_threads VALUES (NULL, 'r1', NULL), (8, 'r1', NULL);"
+        )
+        for id_, thread in (("a", None), ("b", 7), ("c", b"x"), ("d", "t1")):
+            cells = (id_, thread, "x", "user", "v2", 1, "r1")
+            connection.execute("INSERT INTO mastra_messages VALUES (?, ?, ?, ?, ?, ?, ?)", cells)
+        connection.execute(
+            "INSERT INTO mastra_messages SELECT 'e', CAST(x'ff' AS TEXT), content, role, type,"
+            " createdAt, resourceId FROM mastra_messages WHERE id = 'd'"
+        )
+        connection.commit()
+    with file.open("rb") as stream:
+        found = list(MastraReader(Asked(str(file), lambda: "c2FsdA==")).read(Bytes(stream)))
+    threads = [each.thread for each in found if isinstance(each, Conversation)]
+    faults = {
+        each.origin.removeprefix(f"{file}: "): each.message
+        for each in found
+        if isinstance(each, Fault)
+    }
+    assert threads == ["t1"]
+    assert faults == {
+        "mastra_messages, a": "thread_id is None, not a text",
+        "mastra_messages, b": "thread_id is 7, not a text",
+        "mastra_messages, c": "thread_id is b'x', not a text",
+        "mastra_messages, e": "thread_id is \\udcff, not a text",
+        "mastra_threads, None": "id is None, not a text",
+        "mastra_threads, 8": "id is 8, not a text",
+    }

@@ -26,6 +26,7 @@ from memfold_consumers.formats.conversations import (
 from memfold_consumers.formats.exports import Asked
 from memfold_consumers.formats.jsonb import read_jsonb
 from memfold_consumers.formats.mastra_rows import Row, ThreadRows, open_rows
+from memfold_consumers.formats.stable import Fault
 from memfold_consumers.formats.values import Bytes, parse_value
 
 _MS: Final = 1000
@@ -50,7 +51,10 @@ class MastraReader:
             for row in rows.resources():
                 yield from self._resource(row)
             for found in rows.threads():
-                yield from self._thread(found)
+                if isinstance(found, Fault):
+                    yield found
+                else:
+                    yield from self._thread(found)
 
     def _resource(self, row: Row) -> Iterator[Found]:
         try:

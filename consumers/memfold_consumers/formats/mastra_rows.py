@@ -33,7 +33,8 @@ _MESSAGES: Final = """
 _THREAD: Final = "SELECT * FROM mastra_threads WHERE id = ?"
 _EMPTY_THREADS: Final = """
     SELECT *, id AS "of" FROM mastra_threads
-    WHERE id NOT IN (SELECT thread_id FROM mastra_messages WHERE thread_id IS NOT NULL)
+    WHERE id IS NULL
+    OR id NOT IN (SELECT thread_id FROM mastra_messages WHERE thread_id IS NOT NULL)
     ORDER BY createdAt, id
 """
 _RESOURCES: Final = "SELECT * FROM mastra_resources ORDER BY createdAt, id"
@@ -86,7 +87,7 @@ class Rows(ABC):
     """What there is to import."""
 
     @abstractmethod
-    def threads(self) -> Iterator[ThreadRows]:
+    def threads(self) -> Iterator[ThreadRows | Fault]:
         """Yield all threads, each with its messages; those without any come last."""
 
     @abstractmethod
@@ -127,20 +128,32 @@ def _text(text: bytes) -> str:
 class _Database(Rows):
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
         self._tables = {row[0] for row in connection.execute(_TABLES)}
         for table in ("mastra_threads", "mastra_messages"):
             if table not in self._tables:
                 message = f"{path}: not a database of Mastra: it has no table {table}"
                 raise InvalidInput(message)
 
-    def threads(self) -> Iterator[ThreadRows]:
+    def threads(self) -> Iterator[ThreadRows | Fault]:
         rows = self._connection.execute(_MESSAGES)
         for id_, of_one in groupby(rows, key=lambda row: row["of"]):
+            if not isinstance(id_, str) or not _is_unicode(id_):
+                yield from (self._no_thread("mastra_messages", row, "thread_id") for row in of_one)
+                continue
             thread = self._connection.execute(_THREAD, (id_,)).fetchone()
             own = None if thread is None else _row("mastra_threads", thread)
-            yield ThreadRows(str(id_), own, [_row("mastra_messages", row) for row in of_one])
+            yield ThreadRows(id_, own, [_row("mastra_messages", row) for row in of_one])
         for row in self._connection.execute(_EMPTY_THREADS):
-            yield ThreadRows(str(row["of"]), _row("mastra_threads", row))
+            id_ = row["of"]
+            if isinstance(id_, str) and _is_unicode(id_):
+                yield ThreadRows(id_, _row("mastra_threads", row))
+            else:
+                yield self._no_thread("mastra_threads", row, "id")
+
+    def _no_thread(self, table: str, row: sqlite3.Row, name: str) -> Fault:
+        problem = f"{name} is {_shown(row['of'])[:40]}, not a text"
+        return Fault(f"{self._path}: {_row(table, row).place}", "invalid_input", problem)
 
     def resources(self) -> Iterator[Row]:
         if "mastra_resources" in self._tables:
@@ -216,7 +229,7 @@ class _Spool(Rows):
                 raise Misfit(problem)
             self._problems.append(Skipped("duplicate_id"))
 
-    def threads(self) -> Iterator[ThreadRows]:
+    def threads(self) -> Iterator[ThreadRows | Fault]:
         rows = self._connection.execute(_SPOOLED_MESSAGES)
         for id_, of_one in groupby(rows, key=lambda row: row["thread"]):
             found = self._connection.execute(_SPOOLED_THREAD, (id_,)).fetchone()

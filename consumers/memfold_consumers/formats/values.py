@@ -81,8 +81,8 @@ def values(
 ) -> Iterator[Value]:
     """Yield the values of JSON, of JSON lines, or of a JSON list (its elements).
 
-    An object that has a member of ``lists`` yields the elements of these lists alone. What is not
-    whole at the end of the file comes last, as a problem.
+    An object that has a member of ``lists`` yields the elements of these lists alone; such a member
+    that is no list is a problem. What is not whole at the end of the file comes last, as a problem.
 
     Raises:
         InvalidInput: brackets do not match, or one text is larger than ``bytes_max``.
@@ -165,11 +165,14 @@ class _Splitter:
             if key in self._lists and self._begins(b"["):
                 self._at += 1
                 yield from self._elements(key)
-            else:
-                self._value(0, "")
-        if not self._cut:
-            self._cut = True
-            yield Value(b"", self._top, problem=_WITHIN)
+                if self._cut:
+                    return
+                continue
+            passed = self._value(0, key)
+            if key in self._lists and not self._cut and passed.payload != b"null":
+                yield Value(b"", self._top, 0, key, f"{key} is not a list")
+        self._cut = True
+        yield Value(b"", self._top, problem=_WITHIN)
 
     def _elements(self, name: str) -> Iterator[Value]:
         """Yield the elements of a list; it has begun."""
