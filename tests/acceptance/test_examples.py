@@ -194,10 +194,7 @@ def test_two_agents_hear_a_conversation_again_without_remembering_twice(director
     asyncio.run(check(directory / "data", [path]))
 
 
-def test_the_samples_of_the_page_on_prompts_run_in_their_order(directory: Path) -> None:
-    """With a model that notes what it is told once."""
-    samples = "\n".join(blocks("docs/prompts.md", "python"))
-    model = """
+MODEL = """
 async def call_model(messages, tools):
     if messages[-1]["role"] == "tool":
         return {"role": "assistant", "content": "Welcome, Alice."}
@@ -206,8 +203,37 @@ async def call_model(messages, tools):
     call = {"id": "c1", "type": "function", "function": function}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 """
+
+
+def test_the_loop_of_the_readme_lets_the_model_remember_and_answer(directory: Path) -> None:
+    """The model sees the result of its tool, and its answer is what is stored."""
+    [sample] = blocks("README.md", "python", "## In an agent's loop")
+    body = (
+        "thread = memory.resource('r').thread('t')\n"
+        + sample
+        + (
+            "print(len(said), said[-1]['content'])\n"
+            "print((await memory.resource('r').working_memory.get()).content)\n"
+            "print([message.content for message in await thread.messages()])\n"
+        )
+    )
     program = (
-        f"import asyncio\nimport memfold\nfrom memfold_consumers import local\n{model}\n"
+        f"import asyncio\nfrom memfold_consumers import local\n{MODEL}\n"
+        "async def main():\n    async with local('.memfold', actor='bot') as memory:\n"
+        f"{textwrap.indent(body, ' ' * 8)}\nasyncio.run(main())\n"
+    )
+    (directory / "loop.py").write_text(program, "utf-8")
+    output = run([sys.executable, "loop.py"], directory).splitlines()
+    assert output[:2] == ["3 Welcome, Alice.", "- Alice, lives in Berlin"]
+    assert "I moved to Berlin." in output[2]
+    assert "Welcome, Alice." in output[2]
+
+
+def test_the_samples_of_the_page_on_prompts_run_in_their_order(directory: Path) -> None:
+    """With a model that notes what it is told once."""
+    samples = "\n".join(blocks("docs/prompts.md", "python"))
+    program = (
+        f"import asyncio\nimport memfold\nfrom memfold_consumers import local\n{MODEL}\n"
         "async def main():\n    async with local('.memfold', actor='bot') as memory:\n"
         f"{textwrap.indent(samples, ' ' * 8)}\nasyncio.run(main())\n"
     )
