@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -558,6 +558,50 @@ async def test_a_turn_of_a_thread_deleted_meanwhile_does_not_bring_it_back(
         await processor.after(says("late"))
     assert caught.value.reason == "incarnation_ended"
     assert await memory.resource("alice").thread("t").get() is None
+
+
+async def test_a_turn_belongs_to_the_life_of_the_thread_that_it_began_in(
+    memory: Memory, thread: Thread
+) -> None:
+    """No read by the caller's own handle is needed, and none of its writes disturbs."""
+    await thread.append(user("one"))
+    await thread.working_memory.append("- own")
+    processor = thread.processor(scope="thread")
+    other = memory.resource("alice").thread("t")
+
+    async def refused(turn: Awaitable[object]) -> None:
+        with pytest.raises(Rejected) as caught:
+            await turn
+        assert caught.value.reason == "incarnation_ended"
+        assert await other.get() is None
+
+    await processor.before(user("two"))
+    await (await other.delete()).applied()
+    await refused(processor.after(says("late")))
+    await refused(processor.answer([note("- late")]))
+    # A thread that the turn itself has begun.
+    await processor.before(user("three"))
+    await processor.answer([note("- new")])
+    await (await thread.delete()).applied()
+    await refused(processor.after(says("late")))
+    await processor.before(user("four"))
+    await processor.after(says("4"))
+    assert [each.content for each in await other.messages()] == ["four", "4"]
+
+
+async def test_a_deleted_thread_is_begun_anew_by_the_next_turn(
+    memory: Memory, thread: Thread
+) -> None:
+    async def make(messages: list[dict[str, Any]]) -> str:
+        return f"{len(messages)} messages"
+
+    processor = thread.processor(title=make)
+    for text in ("one", "two"):
+        await processor.before(user(text))
+        await processor.after(says("yes"))
+        assert [each.content for each in await thread.messages()] == [text, "yes"]
+        assert await title_of(memory.resource("alice").thread("t")) == "2 messages"
+        await (await memory.resource("alice").thread("t").delete()).applied()
 
 
 async def test_what_is_too_large_for_one_batch_is_stored_one_by_one(

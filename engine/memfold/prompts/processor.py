@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -82,6 +83,9 @@ The id is not enough: some models count theirs anew in each message, or give non
 
 @dataclass(slots=True)
 class _Turn:
+    # A handle of its own, which keeps the life of the thread that the turn began in.
+    thread: Thread
+    memory: WorkingMemory | None
     run: str
     input: list[dict[str, Any]]
     seen: int | None
@@ -132,7 +136,11 @@ class Processor:
         """
         self._turn = None
         given = strip_memory(messages, tool_name=self._settings.tool_name)
-        stored = await recent(self._thread, self._prompt)
+        thread = copy(self._thread)
+        await thread.get()
+        own = self._prompt.scope == "thread"
+        memory_handle = thread.working_memory if own else self._memory
+        stored = await recent(thread, self._prompt)
         new = given
         if not self._settings.retain_input:
             new = only_new(given, begun=bool(stored) or await self._has_messages())
@@ -140,8 +148,8 @@ class Processor:
         new = with_ids(new, run)
         check_messages(new)
         memory, tools = None, list[dict[str, Any]]()
-        if self._memory is not None:
-            read = await self._memory.read()
+        if memory_handle is not None:
+            read = await memory_handle.read()
             name, modes = self._settings.tool_name, self._modes
             memory = system_message(
                 read, read_only=not self._can_remember, modes=modes, tool_name=name
@@ -149,7 +157,8 @@ class Processor:
             if self._can_remember:
                 form = memory_form(read, modes)
                 tools.append(tool_definition(self._prompt.provider, name, form))
-        self._turn = _Turn(run, new, None if memory is None else memory.revision)
+        seen = None if memory is None else memory.revision
+        self._turn = _Turn(thread, memory_handle, run, new, seen)
         shown = [*without(stored, new), *new]
         return await show(draft(self._prompt, memory, shown, tools), shown, self._resolve)
 
@@ -194,7 +203,7 @@ class Processor:
         Raises:
             InvalidRequest: there was no ``before()``.
             InvalidEvent, TooLarge: a message cannot be stored.
-            Rejected: the thread was deleted meanwhile.
+            Rejected: the thread was deleted since ``before()``.
             BrokerUnavailable and the like: as of a write; call it again.
         """
         turn = self._begun()
@@ -208,7 +217,7 @@ class Processor:
             receipt = await self._save(turn, whole) if whole else None
         if self._settings.title is not None:
             shown = [*turn.input, *said]
-            await give_title(self._thread, self._settings.title, shown, correlation=turn.run)
+            await give_title(copy(turn.thread), self._settings.title, shown, correlation=turn.run)
         return receipt or (turn.saved[-1] if turn.saved else None)
 
     async def _has_messages(self) -> bool:
@@ -225,13 +234,13 @@ class Processor:
         return self._turn
 
     async def _carry_out(self, turn: _Turn, call: ToolCall, because: Because) -> ToolAnswer:
-        if self._memory is None or not self._can_remember:
+        if turn.memory is None or not self._can_remember:
             text = "You cannot change the working memory here."
             return ToolAnswer(text, ok=False, changed=False, code="read_only")
         if turn.input and not turn.saved:
             await self._save(turn, turn.input)
         grounds = turn.saved if because is None else because
-        tool = MemoryTool(self._memory, name=self._settings.tool_name, modes=self._modes)
+        tool = MemoryTool(turn.memory, name=self._settings.tool_name, modes=self._modes)
         answer = await tool.handle(
             call.arguments, because=grounds, correlation=turn.run, seen=turn.seen
         )
@@ -241,7 +250,7 @@ class Processor:
 
     async def _save(self, turn: _Turn, messages: list[dict[str, Any]]) -> Receipt:
         """Store messages together; what is too much for one batch, one by one."""
-        append = partial(self._thread.append, because=turn.saved[-1:], correlation=turn.run)
+        append = partial(turn.thread.append, because=turn.saved[-1:], correlation=turn.run)
         try:
             receipts = [await append(messages)]
         except TooLarge:
@@ -251,6 +260,9 @@ class Processor:
         for receipt in receipts:
             await receipt.applied()
         turn.saved = turn.saved or receipts
+        if turn.thread.incarnation is None:
+            # The turn has begun the thread: what else it writes belongs to this life.
+            await turn.thread.get()
         return receipts[-1]
 
     def _result(self, result: ToolResult) -> dict[str, Any]:
