@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -119,10 +120,29 @@ def test_odd_contents_do_no_harm(content: Any, kept: Any) -> None:  # noqa: ANN4
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
-def test_no_content_is_an_error(content: Any) -> None:  # noqa: ANN401 - any JSON.
-    """B68: whatever it is; storing it is another matter."""
-    strip_memory({"role": "assistant", "content": content})
+def test_no_part_is_an_error(content: Any) -> None:  # noqa: ANN401 - any JSON.
+    """B68: whatever parts there are; storing them is another matter."""
+    strip_memory({"role": "assistant", "content": [content]})
     strip_memory({"role": "assistant", "content": [{"type": "tool_call", "id": content}]})
+
+
+@pytest.mark.parametrize("content", [{"type": "text", "text": "hi"}, 5, math.nan, True, {}])
+def test_content_that_would_be_lost_is_refused(content: object) -> None:
+    with pytest.raises(InvalidRequest, match="text or a list of parts"):
+        strip_memory({"role": "user", "content": content})
+
+
+def test_calls_of_other_kinds_are_kept_as_they_are() -> None:
+    custom = {"type": "custom", "id": "c1", "custom": {"name": "sql", "input": "SELECT 1"}}
+    older = {"name": "look", "arguments": "{}"}
+    said: list[Message] = [
+        {"role": "assistant", "content": None, "tool_calls": [custom]},
+        {"role": "assistant", "content": "Hm", "function_call": older},
+    ]
+    assert [each["content"] for each in strip_memory(said)] == [
+        [custom],
+        [{"type": "text", "text": "Hm"}, {"type": "function_call", **older}],
+    ]
 
 
 def test_messages_of_ours_keep_their_fields() -> None:

@@ -103,15 +103,15 @@ def _content(raw: dict[str, Any]) -> str | list[Any]:
     named = raw.get("tool_call_id")
     if isinstance(named, str):
         return [result_part(ToolResult(named, "" if content is None else content))]
-    calls = raw.get("tool_calls")
-    found = [plain_part(each) for each in calls] if is_array(calls) else []
-    read = [read_openai_call(each) for each in found if is_object(each)]
-    parts = [call_part(call) for call in read if call is not None]
+    parts = _wishes(raw)
     kept: str | list[Any]
     if is_array(content):
         kept = [plain_part(each) for each in content]
+    elif content is None or isinstance(content, str):
+        kept = content or ""
     else:
-        kept = content if isinstance(content, str) else ""
+        problem = f"a message's content is text or a list of parts, not {type(content).__name__}"
+        raise InvalidRequest(problem)
     refusal = raw.get("refusal")
     if isinstance(refusal, str) and not kept:
         kept = refusal
@@ -119,6 +119,16 @@ def _content(raw: dict[str, Any]) -> str | list[Any]:
         return kept
     said = [{"type": "text", "text": kept}] if isinstance(kept, str) and kept else kept
     return [*(said or []), *parts]
+
+
+def _wishes(raw: dict[str, Any]) -> list[Any]:
+    """Return what OpenAI writes beside the content: calls as parts, what is none as it is."""
+    calls = raw.get("tool_calls")
+    found = [plain_part(each) for each in calls] if is_array(calls) else []
+    read = [(each, read_openai_call(each) if is_object(each) else None) for each in found]
+    parts = [each if call is None else call_part(call) for each, call in read]
+    older = plain_part(raw.get("function_call"))
+    return [*parts, {"type": "function_call", **older}] if is_object(older) else parts
 
 
 def plain_part(part: object) -> object:
