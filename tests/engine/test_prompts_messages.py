@@ -209,6 +209,43 @@ def test_images_and_files_are_shown_where_a_provider_takes_them() -> None:
         assert prompt(provider, said)[1]["content"] == "[image: image/jpeg]"
 
 
+def test_bytes_are_shown_under_the_type_that_their_part_names() -> None:
+    data = {"type": "image", "media_type": "image/gif", "data": b"GIF"}
+    said = stored_messages({"role": "user", "content": [data]})
+    [block] = prompt("anthropic", [{**said[0], "id": "m"}])[0]["content"]
+    assert block["source"] == {"type": "base64", "media_type": "image/gif", "data": "R0lG"}
+    [part] = prompt("openai", [{**said[0], "id": "m"}])[0]["content"]
+    assert part["image_url"] == {"url": "data:image/gif;base64,R0lG"}
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        (
+            {"type": "image", "image": "https://x.example/a.png", "mediaType": "image/png"},
+            {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}},
+        ),
+        (
+            {"type": "image", "image": "AAAA", "mimeType": "image/webp"},
+            {"type": "image_url", "image_url": {"url": "data:image/webp;base64,AAAA"}},
+        ),
+        (
+            {"type": "image", "image": PICTURE},
+            {"type": "image_url", "image_url": {"url": PICTURE}},
+        ),
+        (
+            {"type": "file", "data": "QUJD", "mediaType": "text/csv", "filename": "a.csv"},
+            {
+                "type": "file",
+                "file": {"filename": "a.csv", "file_data": "data:text/csv;base64,QUJD"},
+            },
+        ),
+    ],
+)
+def test_images_and_files_of_the_ai_sdk_are_shown(part: Message, shown: Message) -> None:
+    assert prompt("openai", [user([part])])[0]["content"] == [shown]
+
+
 def test_parts_of_unknown_types_are_for_plain_prompts_alone() -> None:
     strange = {"type": "thinking", "thinking": "hm", "signature": "x"}
     said = [assistant([strange]), user([strange, {"type": "text", "text": "Hi"}])]

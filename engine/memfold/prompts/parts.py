@@ -70,6 +70,11 @@ Part = Text | ToolCall | ToolResult | Media | Unknown
 _TEXTS: Final = frozenset({"text", "input_text", "output_text"})
 _PARTIAL: Final = frozenset({"partial", "partial-call", "input-streaming"})
 
+_INNER: Final = ("source", "image_url", "image", "file")
+_TYPES: Final = ("media_type", "mediaType", "mimeType")
+_ADDRESSES: Final = ("data:", "https://", "http://")
+_ANY_BYTES: Final = "application/octet-stream"
+
 
 def read_content(content: object) -> list[Part]:
     """Return a message's content as parts; text is one part, blank or missing content none."""
@@ -168,21 +173,23 @@ def _file(raw: dict[str, Any]) -> Part | None:
 
 def _media(kind: str, raw: dict[str, Any]) -> Part | None:
     # Ours has it in the part itself, the others one level down.
-    inner = raw.get("source", raw.get("image_url", raw.get("file", raw)))
+    inner = next((raw[key] for key in _INNER if key in raw), raw)
     if isinstance(inner, str):
-        inner = {"url": inner}
+        inner = {"data" if "image" in raw else "url": inner}
     if not is_object(inner):
         return None
     url, data = _text(inner, "url"), _text(inner, "data", "file_data")
-    media_type = _text(inner, "media_type") or _attached_type(inner)
-    name = _text(raw, "name", "title") or _text(inner, "filename")
-    if url is None and data is not None and data.startswith("data:"):
+    media_type = _text(inner, *_TYPES) or _text(raw, *_TYPES) or _attached_type(inner)
+    name = _text(raw, "name", "title", "filename") or _text(inner, "filename")
+    if url is None and data is not None and data.startswith(_ADDRESSES):
         url, data = data, None
     if url is not None and url.startswith("data:"):
         head, comma, rest = url.removeprefix("data:").partition(",")
         if comma and head.endswith(";base64"):
             found = head.removesuffix(";base64").split(";")[0]
-            return Media(kind, None, rest, found or media_type, name)
+            # Bytes were made a data URI of a type that says nothing.
+            better = media_type if found in {"", _ANY_BYTES} else found
+            return Media(kind, None, rest, better or found or None, name)
     return Media(kind, url, data, media_type, name)
 
 
