@@ -246,6 +246,25 @@ def test_images_and_files_of_the_ai_sdk_are_shown(part: Message, shown: Message)
     assert prompt("openai", [user([part])])[0]["content"] == [shown]
 
 
+def test_a_result_that_is_a_list_of_data_is_shown_whole() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    for content, shown in (
+        (["Berlin", 42, {"t": 1}], '["Berlin",42,{"t":1}]'),
+        (["Berlin"], '["Berlin"]'),
+        ([*parts, None], '[{"text":"a","type":"text"},{"text":"b","type":"text"},null]'),
+        (parts, "a\nb"),
+        ([], "[]"),
+    ):
+        said = prompt("openai", [SAM, assistant([call("c")]), tool("c", content)])
+        assert said[2]["content"] == shown
+
+
+def test_a_message_with_nothing_to_show_is_left_out() -> None:
+    blank = user([{"type": "text", "text": ""}, {"type": "odd"}], "m2")
+    for provider in ("openai", "anthropic"):
+        assert prompt(provider, [SAM, blank]) == prompt(provider, [SAM])
+
+
 def test_parts_of_unknown_types_are_for_plain_prompts_alone() -> None:
     strange = {"type": "thinking", "thinking": "hm", "signature": "x"}
     said = [assistant([strange]), user([strange, {"type": "text", "text": "Hi"}])]

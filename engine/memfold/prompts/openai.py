@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from memfold.canonical import encode_text, is_array
+from memfold.canonical import encode_text, is_array, is_object
 from memfold.prompts.pairing import Step
-from memfold.prompts.parts import Media, Part, Text, ToolCall, ToolResult, read_content
+from memfold.prompts.parts import Media, Part, Text, ToolCall, ToolResult, read_part
 from memfold.prompts.rendering import described, result_text, tool_name
 
 
@@ -28,8 +28,11 @@ def openai_messages(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 def openai_result(result: ToolResult) -> dict[str, Any]:
     """Return the message that carries one result."""
-    parts = read_content(result.content) if is_array(result.content) else []
-    shown = "\n".join(described(part) for part in parts if isinstance(part, Text | Media))
+    items: list[Any] = result.content if is_array(result.content) else []
+    parts = [read_part(item) for item in items if is_object(item)]
+    texts = [described(part) for part in parts if isinstance(part, Text | Media)]
+    # A list with anything else in it is a tool's data, and no list of parts.
+    shown = "\n".join(texts) if len(texts) == len(items) else ""
     content = shown or result_text(result.content)
     return {"role": "tool", "tool_call_id": result.id, "content": content}
 
@@ -43,7 +46,7 @@ def _assistant(step: Step) -> dict[str, Any] | None:
 
 
 def _plain(step: Step) -> dict[str, Any] | None:
-    texts = [part.text for part in step.parts if isinstance(part, Text)]
+    texts = [part.text for part in step.parts if isinstance(part, Text) and part.text.strip()]
     if step.role != "user" or not any(isinstance(part, Media) for part in step.parts):
         return {"role": step.role, "content": "\n".join(texts)} if texts else None
     content = [shown for part in step.parts if (shown := _part(part)) is not None]
