@@ -35,11 +35,18 @@ MEMORY = "update_working_memory"
 def test_tags_are_cut_out_of_text(text: str, kept: str) -> None:
     """B65: what is between them goes, what follows one that is never closed stays."""
     assert strip_tags(text) == kept
-    [stored] = strip_memory(user([{"type": "text", "text": f"x{text}"}]))
+    [stored] = strip_memory(assistant([{"type": "text", "text": f"x{text}"}]))
     assert stored["content"] == [{"type": "text", "text": f"x{kept}"}]
-    assert [each["content"] for each in strip_memory(user(text))] == ([kept] if kept else []) or (
-        text == kept
-    )
+    assert [each["content"] for each in strip_memory(assistant(text))] == (
+        [kept] if kept else []
+    ) or (text == kept)
+
+
+def test_what_a_user_says_stays_whole() -> None:
+    """Somebody who asks about the tags is not the memory."""
+    text = "What does <working_memory>x</working_memory> mean?"
+    said = [user(text), user([{"type": "text", "text": text}])]
+    assert strip_memory(said) == said
 
 
 def test_tags_are_cut_out_in_linear_time() -> None:

@@ -435,6 +435,29 @@ async def test_a_turn_saved_twice_is_stored_once(memory: Memory, thread: Thread)
     assert {each.correlation for each in await thread.history()} == {"run-1"}
 
 
+async def test_results_of_memory_calls_are_left_out_step_by_step(thread: Thread) -> None:
+    processor = thread.processor()
+    await processor.before(user("hi"))
+    first = says("Noting.", note("- Sam"))
+    answers = await processor.answer(first)
+    for step in ([first], answers, [says("Done.")]):
+        await processor.after(step)
+    assert [each.content for each in await thread.messages()] == [
+        "hi",
+        [{"type": "text", "text": "Noting."}],
+        "Done.",
+    ]
+
+
+async def test_a_question_before_a_prefilled_answer_is_not_dropped(thread: Thread) -> None:
+    await thread.append([user("one", "m1"), assistant("two", "m2")])
+    said = [user("three", "m3"), assistant("Sure:", "m4")]
+    with pytest.raises(InvalidRequest, match="retain_input=True"):
+        await thread.processor().before(said)
+    request = await thread.processor(retain_input=True, scope=None).before(said)
+    assert len(request.messages) == 4
+
+
 async def test_a_call_is_carried_out_once(memory: Memory, thread: Thread) -> None:
     processor = thread.processor()
     await processor.before(user("hi"))

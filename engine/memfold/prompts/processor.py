@@ -29,7 +29,7 @@ from memfold.prompts.incoming import AnyMessage, plain, result_part, stored_mess
 from memfold.prompts.openai import openai_result
 from memfold.prompts.parts import ToolCall, ToolResult, read_content, read_part
 from memfold.prompts.shapes import Provider, tool_definition
-from memfold.prompts.strip import strip_memory
+from memfold.prompts.strip import strip_memory, strip_more
 from memfold.prompts.system import system_message
 from memfold.prompts.texts import TOOL_NAME
 from memfold.prompts.titles import MakeTitle, give_title
@@ -91,6 +91,8 @@ class _Turn:
     seen: int | None
     saved: list[Receipt] = field(default_factory=list[Receipt])
     answers: dict[_Asked, ToolAnswer] = field(default_factory=dict["_Asked", ToolAnswer])
+    # Calls of the memory tool, by id, whose results may come with another after().
+    gone: set[str] = field(default_factory=set[str])
     # Calls that a caller hands over at the same time wait for each other here.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -144,6 +146,9 @@ class Processor:
         new = given
         if not self._settings.retain_input:
             new = only_new(given, begun=bool(stored) or await self._has_messages())
+        if given and not new:
+            problem = "nothing is new here: the last message is an assistant's (retain_input=True)"
+            raise InvalidRequest(problem)
         run = run or new_id()
         new = with_ids(new, run)
         check_messages(new)
@@ -207,7 +212,7 @@ class Processor:
             BrokerUnavailable and the like: as of a write; call it again.
         """
         turn = self._begun()
-        said = strip_memory(messages, tool_name=self._settings.tool_name)
+        said = strip_more(messages, self._settings.tool_name, turn.gone)
         if self._thread.is_read_only or (failed and not said):
             return None
         said = with_ids(said, turn.run)

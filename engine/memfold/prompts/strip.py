@@ -39,12 +39,23 @@ def strip_memory(
 ) -> list[dict[str, Any]]:
     """Return messages as they are to be stored, without memory tool calls, results and tags.
 
-    Calls that were cut off go, too. A message of which nothing is left is left out.
+    Calls that were cut off go, too. A message of which nothing is left is left out. Tags are looked
+    for in what an assistant said alone.
     """
-    stripper = _Stripper(tool_name, tag)
+    return strip_more(messages, tool_name, set(), tag)
+
+
+def strip_more(
+    messages: AnyMessage | Sequence[AnyMessage],
+    tool_name: str,
+    gone: set[str],
+    tag: str = MEMORY_TAG,
+) -> list[dict[str, Any]]:
+    """Return messages stripped; ``gone`` keeps the ids of calls whose results are yet to come."""
+    stripper = _Stripper(tool_name, tag, gone)
     stripped: list[dict[str, Any]] = []
     for message in stored_messages(messages):
-        content = stripper.content(message["content"])
+        content = stripper.content(message["content"], tags=message["role"] == "assistant")
         if content or content == message["content"]:
             stripped.append({**message, "content": content})
     return stripped
@@ -53,18 +64,18 @@ def strip_memory(
 class _Stripper:
     """Goes through messages in their order: ids of calls may be used again from turn to turn."""
 
-    def __init__(self, tool_name: str, tag: str) -> None:
+    def __init__(self, tool_name: str, tag: str, gone: set[str]) -> None:
         self._tool_name = tool_name
         self._tag = tag
-        self._gone: set[str] = set()
+        self._gone = gone
 
-    def content(self, content: object) -> str | list[Any]:
+    def content(self, content: object, *, tags: bool) -> str | list[Any]:
         if isinstance(content, str):
-            return strip_tags(content, self._tag)
+            return strip_tags(content, self._tag) if tags else content
         parts: list[Any] = content if is_array(content) else []
-        return [kept for part in parts if (kept := self._part(part)) is not None]
+        return [kept for part in parts if (kept := self._part(part, tags=tags)) is not None]
 
-    def _part(self, part: Any) -> Any:  # noqa: ANN401  # any JSON value
+    def _part(self, part: Any, *, tags: bool) -> Any:  # noqa: ANN401  # any JSON value
         """Return what is left of a part, None if nothing is."""
         match read_part(part):
             case ToolCall() as call:
@@ -74,7 +85,7 @@ class _Stripper:
                 self._gone.discard(call.id)
             case ToolResult() as result if result.id in self._gone:
                 return None
-            case Text(text) if is_object(part) and part.get("text") == text:
+            case Text(text) if tags and is_object(part) and part.get("text") == text:
                 kept = strip_tags(text, self._tag)
                 if kept != text:
                     return {**part, "text": kept} if kept else None
