@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from memfold_consumers.cli.commands import FormatName
+from memfold_consumers.cli.commands.feeding import FormatName
 from memfold_consumers.cli.ingest import SKIPPED
 from memfold_consumers.formats.readers import FORMATS
 from support.shared import ROOT

@@ -1,0 +1,13 @@
+"""The commands and their arguments. What a command does is imported only when it runs.
+
+So ``memfold --help`` costs the import of the parser and nothing else.
+"""
+
+# In the order in which the page of the command line shows them.
+# isort: off
+from memfold_consumers.cli.commands import running, feeding, reading, auditing
+
+# isort: on
+from memfold_consumers.cli.commands.shared import app
+
+__all__ = ["app", "auditing", "feeding", "reading", "running"]
