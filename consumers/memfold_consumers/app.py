@@ -37,6 +37,11 @@ WORKERS: Final = 4096
 They cost a task each while they last; what reads files is bounded by the thread pool.
 """
 
+OF_ONE_ENGINE: Final = frozenset({"job"})
+"""What is asked of an engine by its id."""
+OF_A_HALTED_ENGINE: Final = frozenset({"status", *OF_ONE_ENGINE})
+"""What an engine still answers that does not fold."""
+
 
 class ExtraMissing(MemfoldError):
     """A setting asks for a part of memfold that is not installed."""
@@ -74,8 +79,13 @@ async def _raw(message: NatsMessage) -> Msg:
     return message.raw_message
 
 
-def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroker:
-    """Return a broker with one subscriber per query operation, all engines in one queue group."""
+def make_broker(
+    settings: EngineSettings, url: str, answer: Answer, *, engine: str = "*"
+) -> NatsBroker:
+    """Return a broker with one subscriber per query operation, all engines in one queue group.
+
+    What is asked of one engine is subscribed to under its id, ``engine``, alone.
+    """
     broker = _Broker(
         url,
         middlewares=_middlewares(settings),
@@ -84,14 +94,22 @@ def make_broker(settings: EngineSettings, url: str, answer: Answer) -> NatsBroke
         name=f"memfold-engine-{settings.namespace}",
     )
     for operation, (shape, _) in OPERATIONS.items():
-        _subscribe(broker, settings.namespace, operation, shape, answer)
+        alone = operation in OF_ONE_ENGINE
+        _subscribe(
+            broker,
+            settings.namespace,
+            operation,
+            shape,
+            answer,
+            token=engine if alone else "*",
+        )
     return broker
 
 
-async def answer_status_only(broker: NatsBroker) -> None:
-    """Leave all other questions to the engines that still fold; without one, nobody answers."""
+async def answer_only_about_itself(broker: NatsBroker) -> None:
+    """Leave questions about memory to the engines that still fold; without one, nobody answers."""
     for subscriber in broker.subscribers:
-        if subscriber.specification.name != _title("status"):
+        if subscriber.specification.name not in map(_title, OF_A_HALTED_ENGINE):
             with suppress(nats.errors.Error):
                 await subscriber.stop()
 
@@ -101,7 +119,13 @@ def _title(operation: str) -> str:
 
 
 def _subscribe(
-    broker: NatsBroker, namespace: str, operation: str, shape: type[Request], answer: Answer
+    broker: NatsBroker,
+    namespace: str,
+    operation: str,
+    shape: type[Request],
+    answer: Answer,
+    *,
+    token: str,
 ) -> None:
     async def handle(message: Msg) -> bytes:
         return await answer(operation, message.subject.rsplit(".", 1)[-1], message.data)
@@ -109,13 +133,15 @@ def _subscribe(
     # The handler checks the bytes itself; what it takes is said here for the AsyncAPI page.
     handle.__annotations__["message"] = shape
     summary = " ".join((shape.__doc__ or "").split("\n\n")[0].split())
+    alone = operation in OF_ONE_ENGINE
+    whose = "The last token is the resource's, or _ for none."
     broker.subscriber(
-        f"{namespace}.query.{operation}.*",
-        queue=f"{namespace}-engines",
+        f"{namespace}.query.{operation}.{token}",
+        queue="" if alone else f"{namespace}-engines",
         decoder=_raw,
         max_workers=WORKERS,
         title=_title(operation),
-        description=f"{summary} The last token is the resource's, or _ for none.",
+        description=f"{summary} {'The last token is the engine id.' if alone else whose}",
     )(handle)
 
 

@@ -20,10 +20,12 @@ from memfold.jetstream import JetStreamError, api
 from memfold.streams import ensure_streams
 from memfold.subjects import check_namespace, query_subject
 from memfold.tolerant import TolerantClient
-from memfold_consumers.app import answer_status_only, make_app, make_broker
+from memfold_consumers.app import answer_only_about_itself, make_app, make_broker
 from memfold_consumers.attached import Attached
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.fold_loop import FoldLoop
+from memfold_consumers.identity import engine_id
+from memfold_consumers.jobs import Jobs
 from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
 from memfold_consumers.nats_probe import server_name
 from memfold_consumers.queries import Queries
@@ -61,7 +63,7 @@ async def run_engine(
     _calm_collector()
     settings = settings or EngineSettings(data=data, namespace=check_namespace(namespace))
     engine = Engine(settings, url, stop)
-    broker = make_broker(settings, url, engine.answer)
+    broker = make_broker(settings, url, engine.answer, engine=engine.id)
     app = make_app(broker, engine.lifespan)
     async with AsyncExitStack() as running:
         try:
@@ -69,7 +71,7 @@ async def run_engine(
             running.push_async_callback(app.stop)
             await app.start()
             if engine.checkpoint.halted is not None:
-                await answer_status_only(broker)
+                await answer_only_about_itself(broker)
             await _until_answering(engine.connection, namespace)
         except _Stopped:
             return
@@ -84,7 +86,7 @@ async def run_engine(
             if engine.folding.done() and engine.checkpoint.halted is None:
                 engine.folding.result()
             if engine.folding.done():
-                await answer_status_only(broker)
+                await answer_only_about_itself(broker)
             # A halted engine stays, so that status and logs can say why until someone acts.
             await stopping
         except _Stopped:
@@ -104,6 +106,7 @@ class Engine:
         self._settings = settings
         self._stop = stop
         self._url = url
+        self.id = engine_id(settings.data)
         self.checkpoint = Checkpoint()
         self.folding: asyncio.Task[None]
         self._loop: FoldLoop
@@ -144,18 +147,23 @@ class Engine:
                     checkpoint=self.checkpoint,
                     align_s=settings.align_s,
                 )
+                jobs = Jobs({})
                 attached = Attached(self.connection, settings, store, self.checkpoint)
                 self._queries = Queries(
                     store,
                     self.checkpoint,
                     settings.namespace,
                     blobs=attached.blobs,
+                    jobs=jobs,
                     stream_sequence=lambda: self._loop.stream_sequence,
                     status=self._status,
                     on_damage=lambda: self._loop.begin_anew("the generation is damaged"),
                 )
                 async with self._folding(), attached.sweeping():
-                    yield
+                    try:
+                        yield
+                    finally:
+                        await jobs.stop()
             finally:
                 await running.run_in_executor(writer, store.close)
         finally:
@@ -201,6 +209,7 @@ class Engine:
         halted = self.checkpoint.halted
         status: dict[str, Any] = {
             "namespace": namespace,
+            "engine": self.id,
             "state": "halted" if halted is not None else "folding",
             "halted": None if halted is None else {"code": halted.code, "message": halted.message},
             "retrying": self._loop.error if halted is None else None,

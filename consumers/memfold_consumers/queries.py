@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from memfold.state import Memory, Resource, Thread
     from memfold_consumers.blobs import Blobs
     from memfold_consumers.checkpoint import Checkpoint
+    from memfold_consumers.jobs import Jobs
     from memfold_projections.store import Store
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Queries:
         namespace: str,
         *,
         blobs: Blobs,
+        jobs: Jobs,
         stream_sequence: Callable[[], int],
         status: Callable[[], Awaitable[dict[str, Any]]],
         on_damage: Callable[[], None] = lambda: None,
@@ -57,6 +59,7 @@ class Queries:
         self._checkpoint = checkpoint
         self._namespace = namespace
         self._blobs = blobs
+        self._jobs = jobs
         self._stream_sequence = stream_sequence
         self._status = status
         self._on_damage = on_damage
@@ -242,6 +245,18 @@ class Queries:
 
         return await self._read(read)
 
+    async def job(self, resource: str | None, request: requests.JobRequest) -> bytes:
+        """Start long work of this engine, or say how far it is."""
+        if request.start is not None:
+            self._jobs.start(request.start, request.arguments)
+        return encode(
+            {
+                "sequence": self._store.sequence,
+                "engine": resource,
+                "job": self._jobs.state(),
+            }
+        )
+
     async def status(self, resource: str | None, request: requests.StatusRequest) -> bytes:
         """Return the state of stream, fold and projection."""
         del resource, request
@@ -282,6 +297,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "history": (requests.HistoryRequest, Queries.history),
     "resources": (requests.ResourcesRequest, Queries.resources),
     "parked": (requests.ParkedRequest, Queries.parked),
+    "job": (requests.JobRequest, Queries.job),
     "status": (requests.StatusRequest, Queries.status),
 }
 _APPLIED: Final = ("applied", "", "", None)

@@ -191,6 +191,16 @@ class ParkedRequest(Request):
     limit: Limit = 100
 
 
+class JobRequest(Request):
+    """``job``: long work of one engine, named by its id as in ``status``: start it, follow it.
+
+    Without ``start``, what runs or ran last.
+    """
+
+    start: Annotated[str, Field(max_length=64)] | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
 class StatusRequest(Request):
     """``status``: stream, checkpoint, lag and counts; answered even when folding has stopped."""
 

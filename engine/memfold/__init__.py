@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memfold.clones import Cut as Cut
     from memfold.errors import AttachmentDamaged as AttachmentDamaged
     from memfold.errors import BrokerUnavailable as BrokerUnavailable
+    from memfold.errors import EngineBusy as EngineBusy
     from memfold.errors import EngineInUse as EngineInUse
     from memfold.errors import EngineUnavailable as EngineUnavailable
     from memfold.errors import InvalidEvent as InvalidEvent
@@ -76,6 +77,7 @@ _MODULES: Final = {
     "errors": (
         "AttachmentDamaged",
         "BrokerUnavailable",
+        "EngineBusy",
         "EngineInUse",
         "EngineUnavailable",
         "InvalidEvent",

@@ -148,6 +148,12 @@ class EngineInUse(MemfoldError):
     code = "engine_in_use"
 
 
+class EngineBusy(MemfoldError):
+    """The engine is at another job, and does one at a time."""
+
+    code = "engine_busy"
+
+
 class NotYetConsistent(MemfoldError):
     """The engine did not reach the asked-for sequence in time; ask again."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from memfold.wire import Recorded
 from memfold_consumers.checkpoint import Checkpoint
+from memfold_consumers.jobs import Jobs
 from memfold_consumers.queries import Queries
 from memfold_projections.store import Store
 from support.log import NAMESPACE, envelope, stored
@@ -37,6 +38,7 @@ async def ask(store: Store, operation: str, **arguments: object) -> Any:  # noqa
         NAMESPACE,
         # Attachments are not asked for here.
         blobs=cast("Blobs", object()),
+        jobs=Jobs({}),
         stream_sequence=lambda: store.sequence,
         status=no_status,
     )

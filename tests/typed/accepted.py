@@ -304,6 +304,7 @@ async def errors(memory: memfold.WorkingMemory) -> None:
     except (
         memfold.AttachmentDamaged,
         memfold.BrokerUnavailable,
+        memfold.EngineBusy,
         memfold.EngineInUse,
         memfold.EngineUnavailable,
         memfold.InvalidRequest,
