@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from memfold_consumers.blobs import Blobs
     from memfold_consumers.checkpoint import Checkpoint
     from memfold_consumers.jobs import Jobs
+    from memfold_projections.generation import Generation
     from memfold_projections.store import Store
 
 T = TypeVar("T")
@@ -92,12 +93,13 @@ class Queries:
     async def snapshot(self, resource: str | None, request: requests.SnapshotRequest) -> bytes:
         """Return working memories, the thread and its last messages in one answer."""
         name = _require(resource)
-        found = self._store.recent.snapshot(name, request.thread, request.last)
+        live = self._store.live
+        found = live.recent.snapshot(name, request.thread, request.last)
         if found is not None:
             hit, rest = found, None
         else:
             hit, rest = await self._read(
-                lambda reader: load_snapshot(self._store.recent, reader, name, request)
+                lambda reader: load_snapshot(live.recent, reader, name, request), live.generation
             )
         lag = max(0, self._stream_sequence() - hit.sequence)
         return snapshot_json(hit, name, request.thread, lag=lag, rest=rest)
@@ -273,9 +275,9 @@ class Queries:
         }
         return orjson.dumps(status)
 
-    async def _read(self, work: Callable[[Reader], T]) -> T:
+    async def _read(self, work: Callable[[Reader], T], generation: Generation | None = None) -> T:
         def run() -> T:
-            with reading(self._store.generation) as reader:
+            with reading(generation or self._store.generation) as reader:
                 return work(reader)
 
         return await asyncio.to_thread(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -32,7 +33,7 @@ READ_BYTES_MAX: Final = 8 * 1024 * 1024
 """Payload bytes per chunk; one message may exceed it."""
 SIZES: Final = """
 SELECT sequence, octet_length(payload) FROM event
-WHERE sequence > ? ORDER BY sequence LIMIT ?
+WHERE sequence > ? AND sequence <= ? ORDER BY sequence
 """
 READ_EVENTS: Final = """
 SELECT sequence, time_ns, subject, payload, msg_id FROM event
@@ -41,7 +42,10 @@ WHERE sequence > ? AND sequence <= ? ORDER BY sequence
 
 
 class Log:
-    """The engine's own copy of the log. All methods but ``cursor`` belong to the writer thread."""
+    """The engine's own copy of the log.
+
+    What writes belongs to the writer thread; ``read`` and ``pages`` work from any.
+    """
 
     def __init__(self, path: Path, namespace: str, *, memory_mib: int = MEMORY_MIB) -> None:
         """Open or create the file.
@@ -99,20 +103,22 @@ class Log:
             raise
         self.sequence, self._time_us = last, time_us
 
-    def read(self, after: int) -> Iterator[list[Recorded]]:
-        """Yield the messages behind a sequence, in chunks, in order."""
-        while True:
-            upto, size = after, 0
-            sizes = self._connection.execute(SIZES, [after, READ_MESSAGES]).fetchall()
-            for sequence, length in sizes:
-                if size and size + length > READ_BYTES_MAX:
-                    break
-                upto, size = sequence, size + length
-            if upto == after:
-                return
-            rows = self._connection.execute(READ_EVENTS, [after, upto]).fetchall()
-            yield [Recorded(*row) for row in rows]
-            after = upto
+    def read(self, after: int, upto: int | None = None) -> Iterator[list[Recorded]]:
+        """Yield the messages behind a sequence, in chunks, in order; from any thread.
+
+        ``upto`` is the last one wanted; without it reading goes on to the end of the log, also
+        of what is appended meanwhile. Erased messages are left out. A chunk has at most 2,000
+        messages, and 8 MiB unless one message alone is larger.
+        """
+        with closing(self._connection.cursor()) as cursor:
+            while after < (end := self.sequence if upto is None else min(upto, self.sequence)):
+                # By ranges, not by LIMIT: a range touches only the blocks that hold it.
+                last = min(after + READ_MESSAGES, end)
+                last = _that_fit(cursor.execute(SIZES, [after, last]).fetchall(), last)
+                rows = cursor.execute(READ_EVENTS, [after, last]).fetchall()
+                if rows:
+                    yield [Recorded(*row) for row in rows]
+                after = last
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """Return (sequence, leaf) of the newest messages, newest first."""
@@ -144,3 +150,15 @@ class Log:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _that_fit(sizes: list[tuple[int, int]], last: int) -> int:
+    """Return up to which sequence one chunk goes: to ``last`` if the payloads fit."""
+    total = 0
+    before = 0
+    for sequence, size in sizes:
+        total += size
+        if total > READ_BYTES_MAX and before:
+            return before
+        before = sequence
+    return last

@@ -6,32 +6,44 @@ leaves a generation that is behind, and opening folds the rest from the log. Nev
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 import structlog
 
 from memfold.errors import StorageError
 from memfold_projections.database import MEMORY_MIB
+from memfold_projections.files import GenerationFiles
 from memfold_projections.generation import Folded, Generation
 from memfold_projections.log import Log
 from memfold_projections.recent import Recent
+from memfold_projections.refolding import Beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
 
     from memfold.wire import Recorded
-
-POINTER: Final = "generation"
-"""The file in the data directory that names the generation in use."""
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What readers are served from: a generation, and what is kept in memory of it."""
+
+    number: int
+    generation: Generation
+    recent: Recent
+
+
 class Store:
-    """Log, generation and recent state. The writer thread owns ``fold``, ``tidy`` and ``close``.
+    """Log, generation and recent state. The writer thread owns what changes them.
+
+    Those are ``fold``, ``catch_up``, ``adopt``, ``tidy`` and ``close``.
 
     Open it only while holding the data directory's lock: a file that cannot be read is set aside,
     and a file that another process uses looks just the same.
@@ -55,15 +67,35 @@ class Store:
                 it may be the only whole copy of the log.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
-        self._namespace = namespace
-        self._memory_mib = memory_mib // 2
-        self.log = Log(directory / "log.duckdb", namespace, memory_mib=self._memory_mib)
+        self._files = GenerationFiles(directory, namespace, memory_mib // 2)
+        self.log = Log(directory / "log.duckdb", namespace, memory_mib=memory_mib // 2)
         self._progress = progress
         self._renewed: tuple[int, Generation] | None = None
-        self.number, self.generation = self._open_generation()
-        self.recent = Recent(self.generation.sequence)
+        self.folding = threading.Lock()
+        """Held while the live generation is folded: whoever folds beside it gives way."""
+        number, generation = self._open_generation()
+        self.live = Live(number, generation, Recent(generation.sequence))
         self.catch_up()
+
+    @property
+    def number(self) -> int:
+        """The number of the generation in use."""
+        return self.live.number
+
+    @property
+    def kept(self) -> int | None:
+        """The number of the generation before it, kept to go back to."""
+        return self._files.kept
+
+    @property
+    def generation(self) -> Generation:
+        """The generation in use."""
+        return self.live.generation
+
+    @property
+    def recent(self) -> Recent:
+        """What is kept in memory of the generation in use."""
+        return self.live.recent
 
     @property
     def sequence(self) -> int:
@@ -72,10 +104,11 @@ class Store:
 
     def fold(self, messages: Sequence[Recorded]) -> Folded:
         """Append messages to the log, fold them, and make them visible to readers."""
-        self.log.append(messages)
-        folded = self.generation.fold(messages)
-        self.recent.publish(folded)
-        return folded
+        with self.folding:
+            self.log.append(messages)
+            folded = self.generation.fold(messages)
+            self.recent.publish(folded)
+            return folded
 
     def catch_up(self) -> None:
         """Fold what the log holds beyond the generation: after a crash, or a failed fold.
@@ -93,6 +126,43 @@ class Store:
         if self.generation.damage is not None:
             self._renew(self.generation.damage)
 
+    @contextmanager
+    def beside(self, *, kept: bool = False) -> Generator[Beside]:
+        """Open a generation beside the live one: an empty one, or with ``kept`` the one before it.
+
+        From any thread. A new one that was not adopted is removed at the end of the block.
+
+        Raises:
+            NotFound: there is none to go back to.
+            StorageError: the file cannot be opened.
+        """
+        if kept:
+            number, generation = self._files.open_kept()
+        else:
+            number, generation = self._files.create()
+        beside = Beside(number, generation, self.log, self.folding)
+        try:
+            yield beside
+        finally:
+            if self.number != number:
+                generation.close()
+                if not kept:
+                    self._files.remove(number)
+
+    def adopt(self, beside: Beside, *, keep: bool = True) -> None:
+        """Bring a generation up to the log and put it in the live one's place.
+
+        The live one is kept to go back to, or removed without ``keep``; readers who are at it
+        finish first. A crash leaves one or the other in use.
+        """
+        for messages in self.log.read(beside.generation.sequence):
+            beside.fold(messages)
+        self._install(beside.number, beside.generation, keep=keep)
+
+    def forget_kept(self) -> None:
+        """Remove the generation that is kept to go back to."""
+        self._files.point_to(self.number, kept=None)
+
     def tidy(self) -> bool:
         """Checkpoint the files in an idle moment."""
         return self.log.tidy() and self.generation.tidy()
@@ -107,7 +177,7 @@ class Store:
     def _renew(self, reason: str) -> None:
         """Fold a new generation; until it is complete, readers have what the damaged one gives."""
         if self._renewed is None:
-            self._renewed = self._begin_generation(self.generation.path, reason)
+            self._renewed = self._begin_generation(self.number, reason)
         number, fresh = self._renewed
         try:
             for messages in self.log.read(fresh.sequence):
@@ -118,57 +188,37 @@ class Store:
                 # It was never complete, so there is nothing to inspect; the disk is at fault.
                 self._renewed = None
                 fresh.close()
-                fresh.path.unlink(missing_ok=True)
+                self._files.remove(number)
             raise
-        # The damaged one is closed when its last reader lets go of it.
-        self.recent = Recent(fresh.sequence)
-        self.number, self.generation, self._renewed = number, fresh, None
+        self._renewed = None
+        self._install(number, fresh, keep=True)
+
+    def _install(self, number: int, generation: Generation, *, keep: bool) -> None:
+        """Point to a complete generation; the one before is closed when its last reader is done."""
+        self._files.point_to(number, kept=self.number if keep else None)
+        # At the very sequence of what it replaces, or behind it: nobody goes back in time.
+        self.live = Live(number, generation, Recent(generation.sequence))
 
     def _tell(self, generation: Generation) -> None:
         if self._progress is not None:
             self._progress(generation.sequence, self.log.sequence)
 
-    def _generation(self, path: Path) -> Generation:
-        return Generation(path, self._namespace, memory_mib=self._memory_mib)
-
-    def _path(self, number: int) -> Path:
-        return self._directory / "generations" / f"{number:06d}.duckdb"
-
     def _open_generation(self) -> tuple[int, Generation]:
-        number = self._read_pointer()
-        path = self._path(number)
-        path.parent.mkdir(exist_ok=True)
+        number = self._files.number
         try:
-            generation = self._generation(path)
+            generation = self._files.open(number)
             if generation.sequence <= self.log.sequence:
-                self._write_pointer(number)
+                self._files.point_to(number, kept=self._files.kept)
                 return number, generation
             generation.close()
             reason = "it is ahead of the log"
         except StorageError as error:
             reason = error.message
-        return self._begin_generation(path, reason)
+        return self._begin_generation(number, reason)
 
-    def _begin_generation(self, path: Path, reason: str) -> tuple[int, Generation]:
+    def _begin_generation(self, before: int, reason: str) -> tuple[int, Generation]:
         """Begin a new generation: they are disposable, the odd one is kept for inspection."""
-        _log.warning("generation_set_aside", file=path.name, reason=reason)
-        found = [file.stem for file in path.parent.glob("*.duckdb") if file.stem.isdecimal()]
-        number = max(map(int, found), default=0) + 1
-        generation = self._generation(self._path(number))
-        self._write_pointer(number)
+        _log.warning("generation_set_aside", file=self._files.path(before).name, reason=reason)
+        number, generation = self._files.create()
+        self._files.point_to(number, kept=before)
         return number, generation
-
-    def _read_pointer(self) -> int:
-        try:
-            return int((self._directory / POINTER).read_text())
-        except (FileNotFoundError, ValueError):
-            return 1
-
-    def _write_pointer(self, number: int) -> None:
-        pointer = self._directory / POINTER
-        fresh = pointer.with_suffix(".new")
-        with fresh.open("w") as file:
-            file.write(f"{number}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(pointer)
