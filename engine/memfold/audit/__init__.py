@@ -1,0 +1,1 @@
+"""What an audit computes from the log: pure parts, for the engine, the client and their tests."""
