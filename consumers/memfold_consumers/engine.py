@@ -22,8 +22,10 @@ from memfold.subjects import check_namespace, query_subject
 from memfold.tolerant import TolerantClient
 from memfold_consumers.app import answer_only_about_itself, make_app, make_broker
 from memfold_consumers.attached import Attached
+from memfold_consumers.audit_stream import AuditStream
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.fold_loop import FoldLoop
+from memfold_consumers.heads import Heads
 from memfold_consumers.identity import engine_id
 from memfold_consumers.jobs import Jobs
 from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
@@ -110,6 +112,7 @@ class Engine:
         self.checkpoint = Checkpoint()
         self.folding: asyncio.Task[None]
         self._loop: FoldLoop
+        self._heads: Heads
         self._queries: Queries
         self.connection: TolerantClient
 
@@ -147,6 +150,7 @@ class Engine:
                     checkpoint=self.checkpoint,
                     align_s=settings.align_s,
                 )
+                self._heads = self._make_heads(store)
                 jobs = Jobs({})
                 attached = Attached(self.connection, settings, store, self.checkpoint)
                 self._queries = Queries(
@@ -159,7 +163,8 @@ class Engine:
                     status=self._status,
                     on_damage=lambda: self._loop.begin_anew("the generation is damaged"),
                 )
-                async with self._folding(), attached.sweeping():
+                # The last head is made when no more is folded.
+                async with self._heads.publishing(), self._folding(), attached.sweeping():
                     try:
                         yield
                     finally:
@@ -182,6 +187,18 @@ class Engine:
             aligned.cancel()
             self.folding.cancel()
             await asyncio.wait({self.folding})
+
+    def _make_heads(self, store: Store) -> Heads:
+        settings = self._settings
+        return Heads(
+            stream=AuditStream(self.connection, settings.namespace),
+            store=store,
+            checkpoint=self.checkpoint,
+            directory=settings.data,
+            engine=self.id,
+            head_s=settings.head_s,
+            on_difference=self._loop.diverge,
+        )
 
     def _open_store(self) -> Store:
         settings = self._settings
@@ -214,6 +231,7 @@ class Engine:
             "halted": None if halted is None else {"code": halted.code, "message": halted.message},
             "retrying": self._loop.error if halted is None else None,
             "stream": None,
+            "audit": self._heads.status(),
             "versions": versions(_server(self.connection, "version")),
         }
         try:

@@ -62,6 +62,7 @@ class FoldLoop:
         self._intake: Intake | None = None
         self._failures = 0
         self._stuck_at = -1
+        self._diverged: LogDiverged | None = None
         self.stream_sequence = 0
         """The stream's last sequence, as far as known: lag is this minus the checkpoint."""
         self.error: str | None = None
@@ -77,6 +78,11 @@ class FoldLoop:
         """
         if self._intake is not None:
             self._intake.lose(reason)
+
+    def diverge(self, error: LogDiverged) -> None:
+        """Stop for good: the log was found to be another one than it should be."""
+        self._diverged = error
+        self.begin_anew(error.message)
 
     async def run(self) -> None:
         """Fold until cancelled, or until the log has diverged.
@@ -111,6 +117,7 @@ class FoldLoop:
                 await self._back_off(error)
 
     async def _run_once(self) -> None:
+        self._check_diverged()
         # After a failed fold the log may be ahead of the generation.
         await self._write(self._store.catch_up)
         self._checkpoint.advance(self._store.sequence)
@@ -120,11 +127,16 @@ class FoldLoop:
         self._stuck_at = self._store.sequence
         async with Intake(self._connection, self._stream, self._store.sequence) as intake:
             self._intake = intake
+            self._check_diverged()
             self.aligned.set()
             try:
                 await self._fold_all(intake)
             finally:
                 self._intake = None
+
+    def _check_diverged(self) -> None:
+        if self._diverged is not None:
+            raise self._diverged
 
     async def _fold_one(self) -> None:
         """Ask for the next message in JSON: it may be one that the client cannot be sent at all.

@@ -24,6 +24,8 @@ class EngineSettings(BaseSettings):
     """Seconds in which the server refuses a second message with the same Nats-Msg-Id."""
     align_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds between two comparisons of the stream with the log."""
+    head_s: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds between two heads of the tree while there are fewer than 10,000 new leaves."""
     sweep_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds between two sweeps of attachments that nobody refers to; 0 for none."""
     duckdb_memory_mib: Annotated[int, Field(ge=256)] = 1024

@@ -65,6 +65,15 @@ async def read_recorded(
     body: dict[str, object] = {"seq": sequence}
     if subject_filter is not None:
         body["next_by_subj"] = subject_filter
+    return await _read(connection, stream, body)
+
+
+async def read_last(connection: Requester, stream: str, subject: str) -> Recorded | None:
+    """Return the last message of a subject, None if there is none. Raises as :func:`api`."""
+    return await _read(connection, stream, {"last_by_subj": subject})
+
+
+async def _read(connection: Requester, stream: str, body: object) -> Recorded | None:
     try:
         answer = await api(connection, f"STREAM.MSG.GET.{stream}", body)
     except JetStreamError as error:

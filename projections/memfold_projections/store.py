@@ -40,6 +40,15 @@ class Live:
     recent: Recent
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an opened directory held before anything was folded: last sequences, and a number."""
+
+    log: int
+    number: int
+    generation: int
+
+
 class Store:
     """Log, generation and recent state. The writer thread owns what changes them.
 
@@ -74,6 +83,8 @@ class Store:
         self.folding = threading.Lock()
         """Held while the live generation is folded: whoever folds beside it gives way."""
         number, generation = self._open_generation()
+        self.found = Found(self.log.sequence, number, generation.sequence)
+        """What has gone backwards since the last run shows here."""
         self.live = Live(number, generation, Recent(generation.sequence))
         self.catch_up()
 

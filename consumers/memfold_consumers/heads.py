@@ -1,0 +1,356 @@
+"""Publishes leaves and heads of the log beside the fold, and compares what others have published.
+
+Several engines of a namespace may do so: one series comes of it, because whoever is second reads
+what was first. What differs from the own log stops the engine. What cannot be published is tried
+again, and folding goes on meanwhile.
+
+What if it dies in between? The file gets a head first, then the stream the leaves, then the head;
+each is added only behind what is known to be the last, so nothing is doubled, and the next start
+goes on from what it finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import nats.errors
+import structlog
+
+from memfold.audit.heads import BLOCK_LEAVES_MAX, Head
+from memfold.errors import LogDiverged, MemfoldError, NotYetConsistent, StorageError
+from memfold.jetstream import JetStreamError
+from memfold_consumers.audit_stream import AuditDamaged, AuditStream, Block
+from memfold_consumers.incidents import Incidents, now
+from memfold_consumers.recall import LOG_ROLLED_BACK, recall, rolled_back
+from memfold_consumers.tree_state import (
+    HEADS_FILE,
+    Published,
+    TreeState,
+    append_head,
+    copy,
+    write_state,
+)
+from memfold_projections.leaves import Leaves
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
+
+    from memfold.audit.merkle import Tree
+    from memfold_consumers.checkpoint import Checkpoint
+    from memfold_projections.store import Store
+
+T = TypeVar("T")
+
+BACK_OFF_FIRST_S: Final = 0.5
+BACK_OFF_MAX_S: Final = 30.0
+LAST_S: Final = 2.0
+"""How long an orderly stop waits for the last head to be published."""
+AUDIT_ROLLED_BACK: Final = "audit_rolled_back"
+HEAD_DIFFERS: Final = "head_differs"
+
+_log = structlog.get_logger(__name__)
+
+
+class _Behind(Exception):
+    """What is published cannot be compared yet, or is no longer there: look again later."""
+
+
+_PASSING: Final = (
+    _Behind,
+    AuditDamaged,
+    JetStreamError,
+    OSError,
+    StorageError,
+    TimeoutError,
+    nats.errors.Error,
+)
+
+
+class Heads:
+    """The tree of one engine, and its share in the audit stream. Not for other threads."""
+
+    def __init__(  # the composition root hands over each part
+        self,
+        *,
+        stream: AuditStream,
+        store: Store,
+        checkpoint: Checkpoint,
+        directory: Path,
+        engine: str,
+        head_s: float,
+        on_difference: Callable[[LogDiverged], None],
+    ) -> None:
+        self._stream = stream
+        self._store = store
+        self._checkpoint = checkpoint
+        self._directory = directory
+        self._engine = engine
+        self._head_s = head_s
+        self._on_difference = on_difference
+        self._leaves = Leaves(store.log)
+        self._incidents = Incidents(directory)
+        self._state = TreeState()
+        self._head: Head | None = None
+        """The last head of the file, or the one that is about to be published."""
+        self._line_size = 0
+        self._recalled = self._aligned = False
+        self._head_at = 0.0
+        self.error: str | None = None
+        """What publishing last failed at, for ``status``."""
+
+    def status(self) -> dict[str, Any]:
+        """Return the last head that this engine and the audit stream agree on, and the lag."""
+        tree = self._state.published.tree
+        return {
+            "size": tree.size,
+            "root": tree.root().hex(),
+            "lag": max(0, self._checkpoint.sequence - tree.size),
+            "error": self.error,
+        }
+
+    @asynccontextmanager
+    async def publishing(self) -> AsyncGenerator[None]:
+        """Publish in the background for the length of a block, and once more at its end."""
+        running = asyncio.create_task(self._run(), name="memfold-heads")
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            await self._end()
+
+    async def _run(self) -> None:
+        failures = 0
+        self._head_at = asyncio.get_running_loop().time()
+        while self._checkpoint.halted is None:
+            try:
+                await self._begin()
+                if await self._due():
+                    await self._step()
+                failures, self.error = 0, None
+            except LogDiverged as error:
+                if self._checkpoint.halted is None:
+                    self.error = error.message
+                    self._on_difference(error)
+                return
+            except _PASSING as error:
+                self._tell(error)
+                await self._keep_head()
+                delay_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** min(failures, 10))
+                failures += 1
+                await asyncio.sleep(delay_s)
+
+    async def _end(self) -> None:
+        if self._checkpoint.halted is not None or not self._recalled:
+            return
+        try:
+            async with asyncio.timeout(LAST_S if self._stream.connected else 0):
+                await self._begin()
+                await self._step()
+        except (*_PASSING, MemfoldError) as error:
+            self._tell(error)
+            await self._keep_head(at_once=True)
+
+    def _tell(self, error: Exception) -> None:
+        text = str(error) or "no answer: is the engine allowed to publish to the audit stream?"
+        told = f"{type(error).__name__.lstrip('_')}: {text}"
+        if told != self.error:
+            _log.warning("heads_not_published", reason=told)
+        self.error = told
+
+    async def _due(self) -> bool:
+        """Wait until there are leaves enough for a head, or it is time for one."""
+        clock = asyncio.get_running_loop().time
+        waits_s = self._head_at + self._head_s - clock()
+        try:
+            await self._checkpoint.reach(
+                self._state.tree.size + BLOCK_LEAVES_MAX, timeout_s=max(0.0, waits_s)
+            )
+        except NotYetConsistent:
+            self._head_at = clock()
+        return self._checkpoint.sequence > self._state.published.tree.size
+
+    async def _step(self) -> None:
+        """Make heads up to the checkpoint, one for each block, and publish them."""
+        await self._publish()
+        while self._checkpoint.sequence > self._state.tree.size:
+            upto = min(self._checkpoint.sequence, self._state.tree.size + BLOCK_LEAVES_MAX)
+            await _in_thread(partial(self._grow, upto))
+            await self._publish()
+            await _in_thread(self._keep_state)
+
+    async def _keep_head(self, *, at_once: bool = False) -> None:
+        """Let the file have its heads, whatever becomes of the stream."""
+        clock = asyncio.get_running_loop().time
+        due = at_once or clock() - self._head_at >= self._head_s
+        if not due or not self._recalled or self._checkpoint.sequence <= self._state.tree.size:
+            return
+        self._head_at = clock()
+        try:
+            await _in_thread(partial(self._grow, self._checkpoint.sequence))
+            await _in_thread(self._keep_state)
+        except (OSError, StorageError) as error:
+            self._tell(error)
+
+    def _grow(self, upto: int) -> None:
+        """Take the leaves up to a sequence into the tree, and note its head in the file."""
+        tree, last = self._state.tree, self._head
+        if last is not None and tree.size < last.size <= upto:
+            tree.extend(self._leaves.all(last.size, after=tree.size))
+            if tree.root() != last.root:
+                text = f"the leaves give another root than its head of {last.size} says"
+                self._incidents.record(HEAD_DIFFERS, HEADS_FILE, text)
+        tree.extend(self._leaves.all(upto, after=tree.size))
+        if upto > self._line_size:
+            head = Head(upto, tree.root(), now(), self._engine)
+            append_head(self._directory, head)
+            self._head, self._line_size = head, upto
+
+    def _keep_state(self) -> None:
+        self._state.generation = self._store.number
+        self._state.checkpoint = self._checkpoint.sequence
+        write_state(self._directory, self._state)
+
+    async def _begin(self) -> None:
+        if not self._recalled:
+            self._state, self._head = await _in_thread(
+                partial(recall, self._directory, self._store.found, self._incidents)
+            )
+            self._line_size = 0 if self._head is None else self._head.size
+            self._recalled = True
+        if not self._aligned:
+            await self._align()
+            self._aligned = True
+            await _in_thread(self._keep_state)
+
+    async def _align(self) -> None:
+        """Hold the newest block and head of the stream against the own log."""
+        block, head = await self._stream.last_block(), await self._stream.last_head()
+        found = self._state.published
+        if found.leaves_place > (block.place if block is not None else 0) or found.heads_place > (
+            head[0] if head is not None else 0
+        ):
+            text = "it lost blocks or heads that were in it: it was truncated or replaced"
+            self._incidents.record(AUDIT_ROLLED_BACK, self._stream.name, text)
+            self._state.published = found = Published()
+        log_sequence = self._store.found.log
+        if head is not None and head[1].engine == self._engine:
+            size = head[1].size
+            if size > max(log_sequence, self._line_size):
+                self._line_size = size
+                text = rolled_back(log_sequence, size)
+                self._incidents.record(LOG_ROLLED_BACK, "log.duckdb", text)
+        if block is not None and found.leaves_place in (0, block.place):
+            await self._take_block(block, first=block.first)
+        if head is not None and found.heads_place == 0:
+            await self._take_head(*head)
+
+    async def _publish(self) -> None:
+        """Bring the stream to this tree's size, or this engine's knowledge to the stream's."""
+        found, size = self._state.published, self._state.tree.size
+        while found.leaves < size:
+            first, last = found.leaves + 1, min(size, found.leaves + BLOCK_LEAVES_MAX)
+            leaves = await _in_thread(partial(self._leaves.between, first, last))
+            place = await self._stream.add_block(first, leaves, after=found.leaves_place)
+            if place is not None:
+                found.leaves_place, found.leaves = place, last
+                continue
+            block = await self._stream.next_block(found.leaves_place)
+            await self._take_block(self._there(block), first=first)
+        while found.tree.size < size:
+            head = self._head
+            if head is None or head.size != size:
+                head = Head(size, self._state.tree.root(), now(), self._engine)
+            place = await self._stream.add_head(head, after=found.heads_place)
+            if place is not None:
+                found.heads_place, found.tree = place, copy(self._state.tree)
+                continue
+            await self._take_head(*self._there(await self._stream.next_head(found.heads_place)))
+
+    def _there(self, found: T | None) -> T:
+        if found is None:
+            self._aligned = False
+            message = "the audit stream lost its end"
+            raise _Behind(message)
+        return found
+
+    def _check_folded(self, last: int) -> None:
+        if last > self._checkpoint.sequence:
+            message = f"leaves up to {last} are published, folded are {self._checkpoint.sequence}"
+            raise _Behind(message)
+
+    async def _take_block(self, block: Block, *, first: int) -> None:
+        """Compare a block that is published with the own leaves."""
+        if block.first != first:
+            message = (
+                f"the block at {block.place} of {self._stream.name} begins with message "
+                f"{block.first}, not {first}"
+            )
+            raise AuditDamaged(message)
+        self._check_folded(block.last)
+        differs = await _in_thread(partial(self._first_difference, block))
+        if differs is not None:
+            raise _differing(differs, self._stream.name)
+        published = self._state.published
+        published.leaves_place, published.leaves = block.place, block.last
+
+    def _first_difference(self, block: Block) -> int | None:
+        own = self._leaves.between(block.first, block.last)
+        pairs = zip(own, block.leaves, strict=True)
+        places = (n for n, (ours, theirs) in enumerate(pairs) if ours != theirs)
+        place = next(places, None)
+        return None if place is None else block.first + place
+
+    async def _take_head(self, place: int, head: Head) -> None:
+        """Compare a head that is published with the own root at its size."""
+        published = self._state.published
+        if head.size > published.tree.size:
+            self._check_folded(head.size)
+            tree = await _in_thread(partial(self._extended, published.tree, head.size))
+            if tree.root() != head.root:
+                await self._name_difference(head)
+            published.tree = tree
+        published.heads_place = place
+
+    def _extended(self, tree: Tree, size: int) -> Tree:
+        own = self._state.tree
+        longer = copy(own if tree.size < own.size <= size else tree)
+        longer.extend(self._leaves.all(size, after=longer.size))
+        return longer
+
+    async def _name_difference(self, head: Head) -> None:
+        """Find the first leaf that is not the published one; raise in any case."""
+        place = 0
+        while (block := await self._stream.next_block(place)) is not None:
+            if block.last <= self._checkpoint.sequence:
+                differs = await _in_thread(partial(self._first_difference, block))
+                if differs is not None:
+                    raise _differing(differs, self._stream.name)
+            place = block.place
+        message = (
+            f"the head of {head.size} messages that was published on {self._stream.name} is not "
+            "that of this engine's log, though the leaves are. Folding has stopped."
+        )
+        raise LogDiverged(message)
+
+
+def _differing(sequence: int, stream: str) -> LogDiverged:
+    return LogDiverged(
+        f"message {sequence} is the first whose leaf is not the one that was published on "
+        f"{stream}: this engine's log, or the published leaves, were changed. Folding has stopped; "
+        "what was folded is kept."
+    )
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread; if cancelled, end only when it has ended."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
