@@ -34,6 +34,7 @@ _MEDIA_TYPE: Final = rf"(?:{_TYPE})?(?:;[^,;\x00-\x1f\x7f]+)*?"
 _HEAD: Final = re.compile(
     rf"data:(?P<media>{_MEDIA_TYPE})(?P<base64>;base64)?,", re.IGNORECASE | re.ASCII
 )
+_PLAIN_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*+={0,2}", re.ASCII)
 _WHOLE_TYPE: Final = re.compile(rf"{_TYPE}(?:;[^,;\x00-\x1f\x7f]+)*", re.ASCII)
 _BLANKS: Final = re.compile(rb"[ \t\r\n\f]+")
 _MISFIT: Final = "the reference does not fit what is stored"
@@ -245,6 +246,26 @@ def _note(
         sha256=sha256, size=len(stored), media_type=media_type, head=head, body=body
     )
     return reference.to_json()
+
+
+def read_data_uri(text: str) -> tuple[str, str] | None:
+    """Return the media type of a data URI, without parameters, and its data in base64.
+
+    The type is "" where the URI names none and its data is not written as text. None: it is no
+    data URI, or not whole.
+    """
+    head = _HEAD.match(text, 0, HEAD_CHARS_MAX)
+    if head is None:
+        return None
+    media_type, body = head["media"].partition(";")[0].lower(), text[head.end() :]
+    media_type = media_type or ("" if head["base64"] else "text/plain")
+    if head["base64"] and _PLAIN_BASE64.fullmatch(body):
+        return media_type, body
+    try:
+        data = _decode(body.encode(), base64_=bool(head["base64"]))
+    except UnicodeEncodeError:
+        return None
+    return None if data is None else (media_type, base64.b64encode(data).decode())
 
 
 def _decode(body: bytes, *, base64_: bool) -> bytes | None:

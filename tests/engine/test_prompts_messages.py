@@ -15,7 +15,7 @@ from memfold.prompts.incoming import stored_messages
 from memfold.prompts.pairing import steps_of
 from memfold.prompts.processor import read_calls
 from memfold.prompts.shapes import Provider
-from memfold.prompts.texts import EARLIER, NO_RESULT
+from memfold.prompts.texts import EARLIER, FAILED, NO_RESULT
 from support.dialogue import (
     Message,
     assistant,
@@ -246,6 +246,112 @@ def test_images_and_files_of_the_ai_sdk_are_shown(part: Message, shown: Message)
     assert prompt("openai", [user([part])])[0]["content"] == [shown]
 
 
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("", FAILED),
+        (" \n", FAILED),
+        ("no such city", "no such city"),
+        ([{"type": "text", "text": ""}], FAILED),
+        (
+            [{"type": "text", "text": "a"}, {"type": "image", "url": PICTURE}],
+            "a\n[image: image/jpeg]",
+        ),
+    ],
+)
+def test_an_error_is_text_that_says_something(content: object, shown: str) -> None:
+    """Anthropic refuses an error with nothing in it, and one with an image."""
+    failed = message("tool", [{**result("c", content), "is_error": True}])
+    said = prompt("anthropic", [SAM, assistant([call("c")]), failed])
+    assert said[2]["content"][0]["content"] == shown
+
+
+@pytest.mark.parametrize(
+    ("part", "block"),
+    [
+        (
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "Hello"},
+            },
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "Hello"},
+            },
+        ),
+        (
+            {"type": "file", "data": "aSxq", "media_type": "text/csv", "name": "a.csv"},
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "i,j"},
+            },
+        ),
+        (
+            {"type": "file", "url": "data:,i%2Cj"},
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "i,j"},
+            },
+        ),
+        (
+            {"type": "file", "data": "/w==", "media_type": "text/plain", "name": "a.txt"},
+            {"type": "text", "text": "[file: a.txt]"},
+        ),
+        (
+            {"type": "file", "data": "UEsD", "media_type": "application/zip", "name": "a.zip"},
+            {"type": "text", "text": "[file: a.zip]"},
+        ),
+        (
+            {"type": "file", "url": "https://x.example/a.zip", "media_type": "application/zip"},
+            {"type": "text", "text": "[file: https://x.example/a.zip]"},
+        ),
+        (
+            {"type": "image", "data": "PHN2Zz4=", "media_type": "image/svg+xml"},
+            {"type": "text", "text": "[image: image/svg+xml]"},
+        ),
+        (
+            {"type": "image", "data": "AAAA", "media_type": "image/jpg"},
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/jpeg", "data": "AAAA"},
+            },
+        ),
+        (
+            {"type": "image", "data": "R0lGODlh"},
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/gif", "data": "R0lGODlh"},
+            },
+        ),
+    ],
+)
+def test_anthropic_is_shown_what_it_takes_and_told_of_the_rest(
+    part: Message, block: Message
+) -> None:
+    [shown] = prompt("anthropic", [user([{"type": "text", "text": "?"}, part])])
+    assert shown["content"][1] == block
+
+
+def test_a_document_of_text_is_text_for_others_too() -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": "Hello"}
+    part = {"type": "document", "source": source}
+    assert prompt("openai", [user([part])]) == [
+        {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+    ]
+    assert prompt("openai", [assistant([part])]) == [{"role": "assistant", "content": "Hello"}]
+
+
+def test_a_system_message_of_an_image_alone_is_named() -> None:
+    said = [
+        message("system", [{"type": "image", "url": PICTURE}]),
+        message("system", [{"type": "odd"}]),
+        SAM,
+    ]
+    found = compose(PromptSettings(provider="anthropic", system=" "), None, said)
+    assert found.blocks == ("[image: image/jpeg]",)
+    assert prompt("openai", said)[0] == {"role": "system", "content": "[image: image/jpeg]"}
+
+
 def test_a_result_that_is_a_list_of_data_is_shown_whole() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     for content, shown in (
@@ -379,13 +485,29 @@ def test_imported_spellings_are_understood() -> None:
 
 TEXTS = st.sampled_from(["", " ", "hi", "so"]).map(lambda text: {"type": "text", "text": text})
 IDS = st.sampled_from(["a", "b", "call_0", "ä", "x" * 50])
+MEDIA = st.fixed_dictionaries(
+    {"type": st.sampled_from(["image", "file", "document"])},
+    optional={
+        "url": st.sampled_from([PICTURE, "https://x.example/a", "data:,hi", "data:;base64,%", "a"]),
+        "data": st.sampled_from(["AAAA", "aGk=", "ICA=", "/w==", ""]),
+        "media_type": st.sampled_from(
+            ["image/svg+xml", "image/jpg", "application/pdf", "text/csv; charset=utf-8", "a/b"]
+        ),
+        "name": st.just("a name"),
+    },
+)
 PARTS = st.lists(
     TEXTS
     | IDS.map(call)
     | IDS.map(result)
     | IDS.map(lambda id_: {**call(id_), "state": "partial"})
     | IDS.map(lambda id_: result(id_, [{"type": "text", "text": "ok"}, {"type": "image"}]))
-    | st.sampled_from([{"type": "image", "url": PICTURE}, {"type": "odd"}]),
+    | MEDIA
+    | st.tuples(IDS, st.just({"type": "text", "text": ""}), MEDIA).map(
+        lambda given: {**result(given[0], [given[1], given[2]]), "is_error": True}
+    )
+    | IDS.map(lambda id_: {**result(id_, ""), "is_error": True})
+    | st.just({"type": "odd"}),
     max_size=4,
 )
 CONTENT = st.sampled_from(["", "hi"]) | PARTS

@@ -90,7 +90,38 @@ def judge_anthropic(messages: list[Message]) -> None:
                 assert block["id"] not in used
                 used.add(block["id"])
                 waiting.add(block["id"])
+            elif block["type"] == "tool_result":
+                _judge_result(block)
             else:
-                assert block["type"] in {"tool_result", "image", "document"}
+                _judge_media(block)
     assert not waiting
     json.dumps(messages)
+
+
+def _judge_result(block: dict[str, Any]) -> None:
+    content = block["content"]
+    if block.get("is_error"):
+        assert isinstance(content, str), "an error is text"
+        assert content.strip(), "an error says something"
+    for each in content if isinstance(content, list) else []:
+        if each["type"] == "text":
+            assert each["text"].strip(), "a text says something"
+        else:
+            _judge_media(each)
+
+
+def _judge_media(block: dict[str, Any]) -> None:
+    assert block["type"] in {"image", "document"}
+    source = block["source"]
+    match source["type"]:
+        case "base64" if block["type"] == "image":
+            assert source["media_type"] in {"image/png", "image/jpeg", "image/gif", "image/webp"}
+        case "base64":
+            assert source["media_type"] == "application/pdf"
+        case "text":
+            assert block["type"] == "document"
+            assert source["media_type"] == "text/plain"
+            assert source["data"].strip()
+        case _:
+            assert source["type"] == "url"
+            assert source["url"].startswith("https://")

@@ -6,25 +6,31 @@ the calls, and there are no system messages: those of the thread join the system
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from memfold.canonical import is_array
 from memfold.prompts.pairing import Step
-from memfold.prompts.parts import Media, Part, Text, ToolCall, ToolResult, read_content
-from memfold.prompts.rendering import described, result_text, tool_name
-from memfold.prompts.texts import EARLIER
+from memfold.prompts.parts import (
+    IMAGE_TYPES,
+    Media,
+    Part,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from memfold.prompts.rendering import described, result_parts, result_text, said, tool_name
+from memfold.prompts.texts import EARLIER, FAILED
 
 Block = dict[str, Any]
+
+_LINKS: Final = ("https://", "http://")
 
 
 def anthropic_system(steps: Sequence[Step]) -> list[str]:
     """Return what the thread's own system messages say, in order."""
-    return [
-        "\n".join(part.text for part in step.parts if isinstance(part, Text))
-        for step in steps
-        if step.role == "system"
-    ]
+    texts = ["\n".join(said(step.parts)) for step in steps if step.role == "system"]
+    return [text for text in texts if text]
 
 
 def anthropic_messages(steps: Sequence[Step]) -> list[dict[str, Any]]:
@@ -33,9 +39,9 @@ def anthropic_messages(steps: Sequence[Step]) -> list[dict[str, Any]]:
     for step in steps:
         if step.role == "system":
             continue
-        said = [block for part in step.parts if (block := _block(part, step.role)) is not None]
+        own = [block for part in step.parts if (block := _block(part, step.role)) is not None]
         for role, blocks in (
-            (step.role, said),
+            (step.role, own),
             ("user", [anthropic_result(result) for result in step.results]),
         ):
             if blocks and turns and turns[-1][0] == role:
@@ -48,12 +54,16 @@ def anthropic_messages(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 def anthropic_result(result: ToolResult) -> Block:
-    """Return the block that carries one result."""
-    parts = read_content(result.content) if is_array(result.content) else []
+    """Return the block that carries one result; an error is text, and never none."""
+    parts = result_parts(result.content)
+    found: Block = {"type": "tool_result", "tool_use_id": result.id}
+    if result.is_error:
+        text = result_text(result.content) if parts is None else "\n".join(said(parts))
+        return {**found, "content": text if text.strip() else FAILED, "is_error": True}
+    if parts is None:
+        return {**found, "content": result_text(result.content)}
     shown = [block for part in parts if (block := _block(part, "user")) is not None]
-    content = shown if shown and len(shown) == len(parts) else result_text(result.content)
-    found: Block = {"type": "tool_result", "tool_use_id": result.id, "content": content}
-    return {**found, "is_error": True} if result.is_error else found
+    return {**found, "content": shown or ""}
 
 
 def _content(blocks: list[Block]) -> str | list[Block]:
@@ -77,14 +87,32 @@ def _block(part: Part, role: str) -> Block | None:
 
 
 def _media(media: Media) -> Block:
-    kind = "image" if media.kind == "image" else "document"
-    if media.url is not None:
+    """Return the block of what is taken here: some images, PDF and text; the rest is named."""
+    kind, type_ = ("image" if media.kind == "image" else "document"), media.media_type
+    taken = IMAGE_TYPES if kind == "image" else {"application/pdf"}
+    text = _document_text(media)
+    if text is not None and text.strip():
+        source = {"type": "text", "media_type": "text/plain", "data": text}
+        return {"type": "document", "source": source}
+    if media.url is not None and media.url.startswith(_LINKS) and type_ in {*taken, None}:
         return {"type": kind, "source": {"type": "url", "url": media.url}}
-    if media.data is None:
+    default = "image/png" if kind == "image" else "application/pdf"
+    if not media.data or (type_ or default) not in taken:
         return _text(described(media))
-    media_type = media.media_type or ("image/png" if kind == "image" else "application/pdf")
-    source = {"type": "base64", "media_type": media_type, "data": media.data}
+    source = {"type": "base64", "media_type": type_ or default, "data": media.data}
     return {"type": kind, "source": source}
+
+
+def _document_text(media: Media) -> str | None:
+    """Return the text that a document is; None if it is none, or none that can be read."""
+    if media.kind == "image" or media.data is None:
+        return media.text
+    if not (media.media_type or "").startswith("text/"):
+        return None
+    try:
+        return b64decode(media.data).decode()
+    except ValueError:
+        return None
 
 
 def _text(text: str) -> Block:

@@ -89,8 +89,8 @@ def _part_tokens(part: Part, count: CountTokens) -> int:
             if inner is None or any(isinstance(each, Unknown) for each in inner):
                 return count(_written(content))
             return sum(_part_tokens(each, count) for each in inner)
-        case Media():
-            return MEDIA_TOKENS
+        case Media(text=text):
+            return MEDIA_TOKENS if text is None else count(text)
         case Unknown():
             return 0
 

@@ -151,7 +151,7 @@ def compose(
 
 def system_texts(settings: PromptSettings, memory: SystemMessage | None) -> list[str]:
     """Return the system text, or its stable part and the data where these are apart."""
-    own = [settings.system] if settings.system else []
+    own = [settings.system] if settings.system and settings.system.strip() else []
     if memory is None:
         return own
     if settings.stable:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from memfold.canonical import encode_text, is_array, is_object
+from memfold.canonical import encode_text
 from memfold.prompts.pairing import Step
-from memfold.prompts.parts import Media, Part, Text, ToolCall, ToolResult, read_part
-from memfold.prompts.rendering import described, result_text, tool_name
+from memfold.prompts.parts import IMAGE_TYPES, Media, Part, Text, ToolCall, ToolResult
+from memfold.prompts.rendering import described, result_parts, result_text, said, tool_name
 
 
 def openai_system(text: str) -> dict[str, Any]:
@@ -28,26 +28,22 @@ def openai_messages(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 def openai_result(result: ToolResult) -> dict[str, Any]:
     """Return the message that carries one result."""
-    items: list[Any] = result.content if is_array(result.content) else []
-    parts = [read_part(item) for item in items if is_object(item)]
-    texts = [described(part) for part in parts if isinstance(part, Text | Media)]
-    # A list with anything else in it is a tool's data, and no list of parts.
-    shown = "\n".join(texts) if len(texts) == len(items) else ""
-    content = shown or result_text(result.content)
+    parts = result_parts(result.content)
+    content = result_text(result.content) if parts is None else "\n".join(said(parts))
     return {"role": "tool", "tool_call_id": result.id, "content": content}
 
 
 def _assistant(step: Step) -> dict[str, Any] | None:
-    said = "\n".join(described(part) for part in step.parts if isinstance(part, Text | Media))
+    text = "\n".join(said(step.parts))
     calls = [_call(part) for part in step.parts if isinstance(part, ToolCall)]
     if calls:
-        return {"role": "assistant", "content": said or None, "tool_calls": calls}
-    return {"role": "assistant", "content": said} if said else None
+        return {"role": "assistant", "content": text or None, "tool_calls": calls}
+    return {"role": "assistant", "content": text} if text else None
 
 
 def _plain(step: Step) -> dict[str, Any] | None:
-    texts = [part.text for part in step.parts if isinstance(part, Text) and part.text.strip()]
     if step.role != "user" or not any(isinstance(part, Media) for part in step.parts):
+        texts = said(step.parts)
         return {"role": step.role, "content": "\n".join(texts)} if texts else None
     content = [shown for part in step.parts if (shown := _part(part)) is not None]
     return {"role": step.role, "content": content}
@@ -59,7 +55,7 @@ def _part(part: Part) -> dict[str, Any] | None:
             return {"type": "text", "text": text}
         case Media("image", url=url) if url is not None:
             return {"type": "image_url", "image_url": {"url": url}}
-        case Media("image", data=data) if data is not None:
+        case Media("image", data=data, media_type=type_) if data and type_ in {*IMAGE_TYPES, None}:
             return {"type": "image_url", "image_url": {"url": _data_uri(part)}}
         case Media("file", data=data) if data is not None:
             file = {"filename": part.name or "file", "file_data": _data_uri(part)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from memfold.attachments import read_reference
+from memfold.attachments import read_data_uri, read_reference
 from memfold.canonical import is_array, is_object
 from memfold.errors import InvalidEvent
 from memfold.gate import check, parse
@@ -49,13 +49,14 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An image or a file: at a URL, or as base64 ``data`` of a media type; or neither."""
+    """An image or a file: at a URL, as base64 ``data`` of a media type, or ``text``; or nothing."""
 
     kind: str
     url: str | None = None
     data: str | None = None
     media_type: str | None = None
     name: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,24 @@ Part = Text | ToolCall | ToolResult | Media | Unknown
 _TEXTS: Final = frozenset({"text", "input_text", "output_text"})
 _PARTIAL: Final = frozenset({"partial", "partial-call", "input-streaming"})
 
-_INNER: Final = ("source", "image_url", "image", "file")
-_TYPES: Final = ("media_type", "mediaType", "mimeType")
+IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""Images that every provider takes."""
+
+_INNER: Final = ("source", "image_url", "image", "file", "experimental_attachment")
+_TYPES: Final = ("media_type", "mediaType", "mimeType", "contentType")
+_NAMES: Final = ("name", "title", "filename")
 _ADDRESSES: Final = ("data:", "https://", "http://")
 _ANY_BYTES: Final = "application/octet-stream"
+_VAGUE: Final = frozenset({"", "image/*", _ANY_BYTES})
+_ALSO: Final = {"image/jpg": "image/jpeg"}
+_STARTS: Final = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+    "JVBERi0": "application/pdf",
+}
+"""What files of these types begin with, in base64."""
 
 
 def read_content(content: object) -> list[Part]:
@@ -180,17 +195,27 @@ def _media(kind: str, raw: dict[str, Any]) -> Part | None:
         return None
     url, data = _text(inner, "url"), _text(inner, "data", "file_data")
     media_type = _text(inner, *_TYPES) or _text(raw, *_TYPES) or _attached_type(inner)
-    name = _text(raw, "name", "title", "filename") or _text(inner, "filename")
-    if url is None and data is not None and data.startswith(_ADDRESSES):
+    name = _text(raw, *_NAMES) or _text(inner, *_NAMES)
+    if inner.get("type") == "text":
+        return Media(kind, None, None, media_type, name, data)
+    if url is None and data is not None and data.lower().startswith(_ADDRESSES):
         url, data = data, None
-    if url is not None and url.startswith("data:"):
-        head, comma, rest = url.removeprefix("data:").partition(",")
-        if comma and head.endswith(";base64"):
-            found = head.removesuffix(";base64").split(";")[0]
-            # Bytes were made a data URI of a type that says nothing.
-            better = media_type if found in {"", _ANY_BYTES} else found
-            return Media(kind, None, rest, better or found or None, name)
-    return Media(kind, url, data, media_type, name)
+    uri = None if url is None else read_data_uri(url)
+    if uri is not None:
+        found, data = uri
+        url = None
+        # Bytes were made a data URI of a type that says nothing.
+        media_type = (media_type or found) if found in {"", _ANY_BYTES} else found
+    media_type = _plain_type(media_type, data)
+    return Media("image" if media_type in IMAGE_TYPES else kind, url, data, media_type, name)
+
+
+def _plain_type(media_type: str | None, data: str | None) -> str | None:
+    """Return a media type as providers write it; one that says nothing is seen from the data."""
+    found = (media_type or "").partition(";")[0].strip().lower()
+    if found in _VAGUE and data is not None:
+        return next((type_ for start, type_ in _STARTS.items() if data.startswith(start)), found)
+    return _ALSO.get(found, found) or None
 
 
 def _attached_type(raw: dict[str, Any]) -> str | None:

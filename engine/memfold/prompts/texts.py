@@ -111,5 +111,8 @@ ARGUMENT_MEMORY: Final = "The part of the document that changes."
 NO_RESULT: Final = "No result was recorded for this call. It may or may not have taken effect."
 """Stands for the result of a tool call that has none: providers refuse such a call."""
 
+FAILED: Final = "The tool failed and did not say why."
+"""Stands for the text of an error that has none: providers refuse such a result."""
+
 EARLIER: Final = "(What was said before is not shown.)"
 """The user turn that begins a prompt for a provider that does not let the assistant begin."""
