@@ -15,7 +15,7 @@ from memfold.prompts.incoming import stored_messages
 from memfold.prompts.pairing import steps_of
 from memfold.prompts.processor import read_calls
 from memfold.prompts.shapes import Provider
-from memfold.prompts.texts import EARLIER, FAILED, NO_RESULT
+from memfold.prompts.texts import DENIED, EARLIER, FAILED, NO_RESULT
 from support.dialogue import (
     Message,
     assistant,
@@ -234,6 +234,10 @@ def test_bytes_are_shown_under_the_type_that_their_part_names() -> None:
             {"type": "image_url", "image_url": {"url": PICTURE}},
         ),
         (
+            {"type": "file", "data": "AAAA", "mediaType": "image/jpeg"},
+            {"type": "image_url", "image_url": {"url": PICTURE}},
+        ),
+        (
             {"type": "file", "data": "QUJD", "mediaType": "text/csv", "filename": "a.csv"},
             {
                 "type": "file",
@@ -350,6 +354,96 @@ def test_a_system_message_of_an_image_alone_is_named() -> None:
     found = compose(PromptSettings(provider="anthropic", system=" "), None, said)
     assert found.blocks == ("[image: image/jpeg]",)
     assert prompt("openai", said)[0] == {"role": "system", "content": "[image: image/jpeg]"}
+
+
+UI_CALLS = [
+    {"state": "output-available", "input": {"city": "Oslo"}, "output": {"rain": True}},
+    {"state": "output-error", "input": {}, "errorText": "no such city"},
+    {"state": "output-denied", "input": {}, "approval": {"id": "a", "approved": False}},
+    {"state": "input-available", "input": {}},
+    {"state": "input-streaming", "input": {"ci": ""}},
+]
+
+
+def test_messages_that_the_ai_sdk_has_for_a_screen_are_shown_and_kept() -> None:
+    """Their parts stand in ``parts``, and a call has its result within it."""
+    calls = [
+        {"type": f"tool-look{n}", "toolCallId": f"c{n}", **each} for n, each in enumerate(UI_CALLS)
+    ]
+    dynamic = {"type": "dynamic-tool", "toolName": "find", "toolCallId": "d", **UI_CALLS[0]}
+    parts = [
+        {"type": "step-start"},
+        *calls,
+        dynamic,
+        {"type": "text", "text": "Rain.", "state": "done"},
+    ]
+    asked = {"type": "file", "mediaType": "image/png", "filename": "a.png", "url": PICTURE}
+    stored = stored_messages(
+        [
+            {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "See"}, asked]},
+            {"id": "m2", "role": "assistant", "parts": parts, "metadata": {"a": 1}},
+        ]
+    )
+    assert [each["content"] for each in stored] == [[{"type": "text", "text": "See"}, asked], parts]
+    assert (stored[1]["id"], stored[1]["metadata"]) == ("m2", {"a": 1})
+    shown = prompt("openai", stored)
+    judge_openai(shown)
+    judge_anthropic(prompt("anthropic", stored))
+    assert shown[0]["content"][1] == {"type": "image_url", "image_url": {"url": PICTURE}}
+    wishes = [wish["function"] for each in shown for wish in each.get("tool_calls", [])]
+    assert [wish["name"] for wish in wishes] == ["look0", "look1", "look2", "look3", "find"]
+    assert wishes[0]["arguments"] == '{"city":"Oslo"}'
+    results = [each["content"] for each in shown if each["role"] == "tool"]
+    assert results == ['{"rain":true}', "no such city", DENIED, NO_RESULT, '{"rain":true}']
+    assert shown[-1] == {"role": "assistant", "content": "Rain."}
+
+
+def test_older_messages_of_the_ai_sdk_keep_what_stands_beside_their_content() -> None:
+    done = {"state": "result", "toolCallId": "c", "toolName": "f", "args": {}, "result": "ok"}
+    attached = {"name": "a.png", "contentType": "image/png", "url": PICTURE}
+    text = {"type": "text", "text": "Hi"}
+    for given_, content in (
+        (
+            {"role": "assistant", "content": "Hi", "toolInvocations": [done]},
+            [text, {"type": "tool-invocation", "toolInvocation": done}],
+        ),
+        (
+            {"role": "user", "content": "Hi", "experimental_attachments": [attached]},
+            [text, {"type": "experimental_attachment", "experimental_attachment": attached}],
+        ),
+        ({"role": "user", "content": "Hi", "parts": [text]}, [text]),
+        ({"role": "user", "content": "Ho", "parts": [text]}, [{**text, "text": "Ho"}, text]),
+        ({"role": "user", "content": "Hi", "parts": []}, "Hi"),
+    ):
+        assert stored_messages(given_)[0]["content"] == content
+    [shown] = prompt(
+        "openai", [user([{"type": "experimental_attachment", "experimental_attachment": attached}])]
+    )
+    assert shown["content"][0]["type"] == "image_url"
+
+
+@pytest.mark.parametrize(
+    ("output", "shown", "failed"),
+    [
+        ({"type": "text", "value": "rain"}, "rain", False),
+        ({"type": "json", "value": {"rain": True}}, '{"rain":true}', False),
+        ({"type": "error-text", "value": "no"}, "no", True),
+        ({"type": "error-json", "value": {"no": 1}}, '{"no":1}', True),
+        ({"type": "execution-denied"}, DENIED, True),
+        ({"type": "content", "value": [{"type": "text", "text": "a"}]}, "a", False),
+        ({"type": "json"}, '{"type":"json"}', False),
+        ({"rain": True}, '{"rain":true}', False),
+    ],
+)
+def test_a_result_of_the_ai_sdk_is_shown_by_its_value(
+    output: object, shown: str, *, failed: bool
+) -> None:
+    wish = {"type": "tool-call", "toolCallId": "c", "toolName": "f", "input": {}}
+    answer = {"type": "tool-result", "toolCallId": "c", "toolName": "f", "output": output}
+    said = [SAM, assistant([wish]), message("tool", [answer])]
+    assert prompt("openai", said)[2]["content"] == shown
+    [block] = prompt("anthropic", said)[2]["content"]
+    assert block.get("is_error", False) == failed
 
 
 def test_a_result_that_is_a_list_of_data_is_shown_whole() -> None:

@@ -16,7 +16,7 @@ from memfold.attachments import take_out
 from memfold.canonical import is_array, is_object
 from memfold.errors import InvalidRequest
 from memfold.messages import Message
-from memfold.prompts.parts import ToolCall, ToolResult, read_openai_call, read_part
+from memfold.prompts.parts import Text, ToolCall, ToolResult, read_openai_call, read_part
 from memfold.reads import MessageView
 
 ROLES: Final = {
@@ -53,7 +53,7 @@ def _stored(given: AnyMessage) -> dict[str, Any]:
     if isinstance(given, Message):
         raw = given.to_json()
         return {**raw, "content": take_out(raw["content"], sys.maxsize, {})}
-    raw = plain(given)
+    raw = _shown(plain(given))
     # Bytes are not JSON: as data URIs they are shown to a model, and stored as attachments.
     raw["content"] = take_out(raw.get("content"), sys.maxsize, {})
     role = raw.get("role")
@@ -62,6 +62,31 @@ def _stored(given: AnyMessage) -> dict[str, Any]:
         raise InvalidRequest(problem)
     found = {key: raw[key] for key in _KEPT if raw.get(key) is not None}
     return {**found, "role": _role(role, raw.get("content")), "content": _content(raw)}
+
+
+def _shown(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a message as the AI SDK has it for a screen as one for a model.
+
+    Its parts stand in ``parts``; its content, where it has one, is what they say as text. Older
+    ones have calls and attachments beside the content.
+    """
+    parts, calls = raw.get("parts"), raw.get("toolInvocations")
+    listed: list[Any] = list(parts) if is_array(parts) else []
+    if is_array(calls) and not listed:
+        listed += [{"type": "tool-invocation", "toolInvocation": each} for each in calls]
+    attached = raw.get("experimental_attachments")
+    if is_array(attached):
+        kind = "experimental_attachment"
+        listed += [{"type": kind, kind: each} for each in attached]
+    content = raw.get("content")
+    if not listed or is_array(content):
+        return raw
+    said = [part.text for each in listed if isinstance(part := read_part(each), Text)]
+    if isinstance(content, str) and content and content not in {"".join(said), "\n".join(said)}:
+        listed = [{"type": "text", "text": content}, *listed]
+    elif content is not None and not isinstance(content, str):
+        return raw
+    return {**raw, "content": listed}
 
 
 def plain(given: object) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from memfold.attachments import read_data_uri, read_reference
 from memfold.canonical import is_array, is_object
 from memfold.errors import InvalidEvent
 from memfold.gate import check, parse
+from memfold.prompts.texts import DENIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class Unknown:
 Part = Text | ToolCall | ToolResult | Media | Unknown
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text"})
+_TOOL: Final = "tool-"
+_FAILED: Final = frozenset({"error-text", "error-json"})
+_OUTPUTS: Final = frozenset({"text", "json", "content"}) | _FAILED
+"""What the AI SDK says of a result's value, around it."""
 _PARTIAL: Final = frozenset({"partial", "partial-call", "input-streaming"})
 
 IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -111,8 +116,12 @@ def read_part(raw: object) -> Part:
         return Text(raw["text"])
     if kind == "refusal" and isinstance(raw.get("refusal"), str):
         return Text(raw["refusal"])
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        return Unknown(raw)
+    reader = _READERS.get(kind)
     found = None if reader is None else reader(raw)
+    if found is None and kind.startswith(_TOOL):
+        found = _shown_call(raw, kind.removeprefix(_TOOL))
     return Unknown(raw) if found is None else found
 
 
@@ -158,6 +167,29 @@ def _invocation(raw: dict[str, Any]) -> Part | None:
     return replace(call, result=ToolResult(call.id, inner.get("result", "")))
 
 
+def _shown_call(raw: dict[str, Any], name: object) -> Part | None:
+    """Return a call of the AI SDK's messages for a screen, which has its result within it."""
+    state = raw.get("state")
+    call = _made_call(raw.get("toolCallId"), name, raw.get("input"), state)
+    if call is None or not call.id or state is None:
+        return None
+    match state:
+        case "output-available":
+            return replace(call, result=ToolResult(call.id, raw.get("output", "")))
+        case "output-error":
+            return replace(
+                call, result=ToolResult(call.id, raw.get("errorText", ""), is_error=True)
+            )
+        case "output-denied":
+            return replace(call, result=ToolResult(call.id, DENIED, is_error=True))
+        case _:
+            return call
+
+
+def _dynamic_call(raw: dict[str, Any]) -> Part | None:
+    return _shown_call(raw, raw.get("toolName"))
+
+
 def _made_call(id_: object, name: object, arguments: object, state: object) -> ToolCall | None:
     # Some models give their calls no id.
     if not isinstance(id_, str | None) or not isinstance(name, str):
@@ -174,8 +206,16 @@ def _result(raw: dict[str, Any]) -> Part | None:
 
 def _sdk_result(raw: dict[str, Any]) -> Part | None:
     id_ = raw.get("toolCallId")
-    content = raw.get("output", raw.get("result", ""))
-    return ToolResult(id_, content) if isinstance(id_, str) else None
+    if not isinstance(id_, str):
+        return None
+    failed = raw.get("isError") is True
+    output: object = raw.get("output")
+    kind = output.get("type") if is_object(output) else None
+    if is_object(output) and kind == "execution-denied":
+        return ToolResult(id_, output.get("reason") or DENIED, is_error=True)
+    if is_object(output) and kind in _OUTPUTS and "value" in output:
+        return ToolResult(id_, output["value"], is_error=failed or kind in _FAILED)
+    return ToolResult(id_, raw.get("output", raw.get("result", "")), is_error=failed)
 
 
 def _image(raw: dict[str, Any]) -> Part | None:
@@ -237,9 +277,12 @@ _READERS: Final[dict[str, Callable[[dict[str, Any]], Part | None]]] = {
     "tool-invocation": _invocation,
     "tool_result": _result,
     "tool-result": _sdk_result,
+    "dynamic-tool": _dynamic_call,
     "image": _image,
     "image_url": _image,
     "file": _file,
     "document": _file,
+    "media": _file,
+    "experimental_attachment": _file,
 }
 """How each type of part is read, text aside."""

@@ -114,5 +114,8 @@ NO_RESULT: Final = "No result was recorded for this call. It may or may not have
 FAILED: Final = "The tool failed and did not say why."
 """Stands for the text of an error that has none: providers refuse such a result."""
 
+DENIED: Final = "This call was denied, so it was not carried out."
+"""Stands for the result of a call that nobody has approved."""
+
 EARLIER: Final = "(What was said before is not shown.)"
 """The user turn that begins a prompt for a provider that does not let the assistant begin."""
