@@ -16,8 +16,16 @@ MEMORY_TAG: Final = "working_memory"
 TEMPLATE_TAG: Final = "working_memory_template"
 SCHEMA_TAG: Final = "working_memory_schema"
 
-# Begins like the shortest of the tags, so it finds all three; a model may read tags loosely.
-_TAG_LIKE: Final = re.compile(r"<(?=[\s/\\]{0,8}working[\s_-]?memory)", re.IGNORECASE)
+# A model may read tags loosely, and does not see what has no width (Unicode's default ignorables).
+_UNSEEN: Final = (
+    "\\x00-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f"
+    "\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb\\U000e0000-\\U000e0fff"
+)
+_WORDS: Final = [f"[{_UNSEEN}]*".join(word) for word in ("working", "memory")]
+# Begins like the shortest of the tags, so it finds all three.
+_TAG_LIKE: Final = re.compile(
+    rf"<(?=[\s/\\{_UNSEEN}]*{_WORDS[0]}[\s_{_UNSEEN}-]*{_WORDS[1]})", re.IGNORECASE
+)
 
 
 def enclose_text(tag: str, text: str) -> str:
