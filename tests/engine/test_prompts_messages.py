@@ -148,6 +148,14 @@ def test_ids_of_calls_may_come_again_and_be_of_any_text() -> None:
     assert prompt("openai", said) == shown
 
 
+def test_ids_that_are_made_anew_meet_no_others() -> None:
+    """A call's id comes again after its result, and a later call is named as if it were counted."""
+    parts = [call("c"), result("c", "one"), call("c"), result("c", "two"), call("c")]
+    said = [SAM, assistant([*parts, result("c", "three")], "a1"), assistant([call("call_2")], "a2")]
+    judge_openai(prompt("openai", said))
+    judge_anthropic(prompt("anthropic", said))
+
+
 def test_the_last_of_two_results_of_a_call_counts() -> None:
     said = [SAM, assistant([call("c1")]), tool("c1", "old"), tool("c1", "new")]
     assert prompt("openai", said)[2]["content"] == "new"

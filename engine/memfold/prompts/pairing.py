@@ -92,13 +92,12 @@ class _Pairing:
     def settle(self) -> None:
         """Give each call an id of its own that providers take, and a result with the same id."""
         used: set[str] = set()
-        for number, each in enumerate(self._calls):
+        for each in self._calls:
             id_ = each.call.id
-            if id_ in used or not _PLAIN_ID.fullmatch(id_):
-                name = f"{id_}\n{each.step.key}\n{len(each.step.results)}"
+            name = f"{id_}\n{each.step.key}\n{len(each.step.results)}"
+            while id_ in used or not _PLAIN_ID.fullmatch(id_):
                 id_ = f"call_{sha256(name.encode('utf-8', 'replace')).hexdigest()[:ID_HEX]}"
-            if id_ in used:
-                id_ = f"call_{number}"
+                name = f"{name}\n"
             used.add(id_)
             result = each.result or ToolResult(id_, NO_RESULT, is_error=True)
             each.step.results.append(replace(result, id=id_))
