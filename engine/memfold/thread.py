@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from memfold.arguments import json_object, several
 from memfold.because import Because
-from memfold.building import build, new_id
+from memfold.building import Context, build, new_id
 from memfold.client import Client, Intent, Write
 from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
 from memfold.events import Content, Metadata, Role, Scope
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from memfold.prompts.compose import Prompt
     from memfold.prompts.processor import Processor, ProcessorOptions
     from memfold.prompts.shapes import Provider
+
+INCARNATION_MAX: Final = 10**9
+"""No thread has more lives."""
 
 
 class Thread:
@@ -355,7 +358,7 @@ class Thread:
         from memfold.prompts.processor import make_processor
 
         memory = self._memory(options.get("scope", "resource"))
-        return make_processor(self, memory, options, self._resolve)
+        return make_processor(self, memory, options, self._resolve, self._check)
 
     def _memory(self, scope: Scope | None) -> WorkingMemory | None:
         if scope == "thread":
@@ -365,6 +368,13 @@ class Thread:
     async def _resolve(self, content: Content) -> Content:
         found: Content = await self._client.blobs.resolve(self.resource_id, content)
         return found
+
+    async def _check(self, message: dict[str, Any], correlation: str) -> None:
+        """Refuse a message that ``append`` would refuse; nothing is sent."""
+        given: list[Write] = [("MessageAppended", {"message": message})]
+        [(type_, data)], _ = await self._client.blobs.take_out(given, None)
+        # Whatever it will be said to follow from, and in whichever life: there is room for both.
+        build(self._messages, type_, data, Context(new_id(), correlation, INCARNATION_MAX))
 
     def _messages_of(self, filters: MessageFilter) -> Messages:
         return Messages(self._client.queries, self.resource_id, self.id, filters)

@@ -159,7 +159,7 @@ def test_messages_of_ours_keep_their_fields() -> None:
     ]
 
 
-@pytest.mark.parametrize("given_", [{"content": "x"}, {"role": "nobody"}, "text", [7]])
+@pytest.mark.parametrize("given_", [{"content": "x"}, {"role": "nobody"}, "text", [7], 5, None])
 def test_what_is_no_message_is_refused(given_: Any) -> None:  # noqa: ANN401 - wrong on purpose.
     with pytest.raises(InvalidRequest):
         strip_memory(given_)

@@ -301,7 +301,7 @@ async def test_a_prompt_of_nonsense_is_refused(thread: Thread, options: dict[str
 
 async def test_attachments_are_shown_to_the_model(memory: Memory, thread: Thread) -> None:
     """Kept beside the event, and put back for the messages that a prompt shows."""
-    data = bytes(range(256)) * 200
+    data = b"\xff\xd8\xff" + bytes(range(256)) * 200
     photo = memfold.Attachment(data, "image/jpeg")
     await thread.append(user([{"type": "image", "url": photo}], "m1"))
     [shown] = (await thread.prompt(scope=None)).messages
@@ -447,6 +447,57 @@ async def test_results_of_memory_calls_are_left_out_step_by_step(thread: Thread)
         [{"type": "text", "text": "Noting."}],
         "Done.",
     ]
+
+
+async def test_equal_messages_of_several_steps_are_each_stored(thread: Thread) -> None:
+    """A list that is handed over once more, or once more with more behind, is not said again."""
+    steps = [[says("a")], [says("b")], [says("a")], [says("a"), says("b")], [says("b")]]
+    for _ in range(2):
+        processor = thread.processor()
+        await processor.before(user("hi"), run="run-1")
+        for step in steps:
+            await processor.after(step)
+            await processor.after(step)
+        await processor.after([says(text) for text in "ababb"])
+        await processor.after([says(text) for text in "ababba"])
+    assert [each.content for each in await thread.messages()] == ["hi", *"ababba"]
+
+
+async def test_what_could_not_be_stored_is_refused_before_the_model_is_asked(
+    memory: Memory, thread: Thread
+) -> None:
+    """Each message has to fit an event, its metadata 64 KiB; attachments do not count."""
+    processor = thread.processor()
+    large = user("x" * 600_000, "m2")
+    with pytest.raises(
+        memfold.TooLarge, match=r"the message 'm2' \(user\): .* 524288 bytes"
+    ) as caught:
+        await processor.before([user("one", "m1"), large])
+    assert caught.value.reason == "event_too_large"
+    with pytest.raises(memfold.TooLarge) as caught:
+        await processor.before({**user("one"), "metadata": {"a": "x" * 70_000}})
+    assert caught.value.reason == "metadata_too_large"
+    with pytest.raises(InvalidRequest, match="'m1': give each its own"):
+        await processor.before([user("one", "m1"), user("two", "m1")])
+    photo = memfold.Attachment(b"\xff\xd8\xff" + bytes(600_000))
+    await processor.before([user("one", "m1"), user([{"type": "image", "url": photo}], "m3")])
+    # What was said, too, is looked at before the first message of it is stored.
+    for said in ([says("y" * 400_000), says("z" * 600_000)], assistant("two", "m1")):
+        with pytest.raises((memfold.TooLarge, InvalidRequest)):
+            await processor.after(said)
+    assert await last_sequence(memory) == 0
+    await processor.after(says("fine"))
+    assert len(await thread.messages()) == 3
+
+
+async def test_an_option_that_does_not_fit_is_refused_at_once(thread: Thread) -> None:
+    odd: Any = {"tools": 1}
+    with pytest.raises(TypeError, match=r"^processor\(\) has no option 'tools'$"):
+        thread.processor(**odd)
+    for name in ("", "a b", "ä", "x" * 65, None):
+        odd = {"tool_name": name}
+        with pytest.raises(InvalidRequest, match="the name of a tool"):
+            thread.processor(**odd)
 
 
 async def test_a_question_before_a_prefilled_answer_is_not_dropped(thread: Thread) -> None:

@@ -7,7 +7,7 @@ become parts. Parts themselves are kept as they are.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from pydantic import BaseModel
@@ -43,6 +43,8 @@ def stored_messages(given: AnyMessage | Sequence[AnyMessage]) -> list[dict[str, 
     """
     if isinstance(given, Message | MessageView | BaseModel | Mapping):
         return [_stored(given)]
+    if not isinstance(cast("object", given), Iterable):
+        plain(given)
     return [_stored(each) for each in given]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from memfold.because import Because
 from memfold.building import new_id
-from memfold.errors import InvalidRequest, TooLarge
+from memfold.errors import InvalidEvent, InvalidRequest, TooLarge
 from memfold.events import Scope
 from memfold.prompts.answers import ToolAnswer
 from memfold.prompts.anthropic import anthropic_result
@@ -28,13 +28,13 @@ from memfold.prompts.form import MODES, Mode, check_modes, memory_form
 from memfold.prompts.incoming import AnyMessage, plain, result_part, stored_messages
 from memfold.prompts.openai import openai_result
 from memfold.prompts.parts import ToolCall, ToolResult, read_content, read_part
-from memfold.prompts.shapes import Provider, tool_definition
+from memfold.prompts.shapes import Provider, check_tool_name, tool_definition
 from memfold.prompts.strip import strip_memory, strip_more
 from memfold.prompts.system import system_message
 from memfold.prompts.texts import TOOL_NAME
 from memfold.prompts.titles import MakeTitle, give_title
 from memfold.prompts.tool import MemoryTool
-from memfold.prompts.turns import check_messages, only_new, with_ids, without
+from memfold.prompts.turns import Told, check_messages, keys_of, only_new, with_ids, without
 from memfold.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class ProcessorOptions(TypedDict, total=False):
     title: MakeTitle | None
 
 
+Check = Callable[[dict[str, Any], str], Awaitable[None]]
+"""Refuses a message of a run that could not be appended to the thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
     """How turns are kept, checked.
@@ -72,6 +76,9 @@ class TurnSettings:
     modes: Collection[str] = MODES
     retain_input: bool = False
     title: MakeTitle | None = None
+
+    def __post_init__(self) -> None:
+        check_tool_name(self.tool_name)
 
 
 _Asked = tuple[str, str, int]
@@ -93,6 +100,7 @@ class _Turn:
     answers: dict[_Asked, ToolAnswer] = field(default_factory=dict["_Asked", ToolAnswer])
     # Calls of the memory tool, by id, whose results may come with another after().
     gone: set[str] = field(default_factory=set[str])
+    told: Told = field(default_factory=Told)
     # Calls that a caller hands over at the same time wait for each other here.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -110,12 +118,14 @@ class Processor:
         prompt: PromptSettings,
         turns: TurnSettings,
         resolve: Resolve,
+        check: Check,
     ) -> None:
         self._thread = thread
         self._memory = memory
         self._prompt = prompt
         self._settings = turns
         self._resolve = resolve
+        self._check = check
         self._modes: tuple[Mode, ...] = check_modes(turns.modes)
         self._turn: _Turn | None = None
 
@@ -133,8 +143,8 @@ class Processor:
         that have none. A turn that has not come to ``after`` is dropped.
 
         Raises:
-            InvalidRequest, InvalidEvent: a message is none, or could not be stored. No turn has
-                begun then.
+            InvalidRequest, InvalidEvent, TooLarge: a message is none, or could not be stored. No
+                turn has begun then.
         """
         self._turn = None
         given = strip_memory(messages, tool_name=self._settings.tool_name)
@@ -151,7 +161,7 @@ class Processor:
             raise InvalidRequest(problem)
         run = run or new_id()
         new = with_ids(new, run)
-        check_messages(new)
+        await self._check_all(new, run)
         memory, tools = None, list[dict[str, Any]]()
         if memory_handle is not None:
             read = await memory_handle.read()
@@ -202,12 +212,12 @@ class Processor:
         """Store the turn: its input and what the model and its tools said, and wait for the fold.
 
         Memory tool calls, their results and memory tags are left out, and calls that were cut off.
-        Called again, it stores each message once. Returns None if nothing was stored: by a handle
-        that cannot write, and for a run that ``failed`` and said nothing.
+        Called again, also with more behind, it stores each message once. Returns None if nothing
+        was stored: by a handle that cannot write, and for a run that ``failed`` and said nothing.
 
         Raises:
             InvalidRequest: there was no ``before()``.
-            InvalidEvent, TooLarge: a message cannot be stored.
+            InvalidEvent, TooLarge: a message cannot be stored; nothing of these was.
             Rejected: the thread was deleted since ``before()``.
             BrokerUnavailable and the like: as of a write; call it again.
         """
@@ -215,15 +225,35 @@ class Processor:
         said = strip_more(messages, self._settings.tool_name, turn.gone)
         if self._thread.is_read_only or (failed and not said):
             return None
-        said = with_ids(said, turn.run)
-        check_messages(said)
         async with turn.lock:
+            keys = keys_of(said)
+            said = with_ids(said, turn.run, turn.told.before(keys))
+            await self._check_all(said, turn.run, turn.input)
             whole = said if turn.saved else [*turn.input, *said]
             receipt = await self._save(turn, whole) if whole else None
+            turn.told.note(keys)
         if self._settings.title is not None:
             shown = [*turn.input, *said]
             await give_title(copy(turn.thread), self._settings.title, shown, correlation=turn.run)
         return receipt or (turn.saved[-1] if turn.saved else None)
+
+    async def _check_all(
+        self,
+        messages: list[dict[str, Any]],
+        run: str,
+        earlier: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Refuse messages of which one could not be stored, before any of them is."""
+        check_messages([*earlier, *messages])
+        if self._thread.is_read_only:
+            return
+        for message in messages:
+            try:
+                await self._check(message, run)
+            except InvalidEvent as error:
+                kind = TooLarge if isinstance(error, TooLarge) else InvalidEvent
+                problem = f"the message {message['id']!r} ({message['role']}): {error.message}"
+                raise kind(problem, reason=error.reason) from None
 
     async def _has_messages(self) -> bool:
         return bool(await self._thread.messages(last=1))
@@ -285,13 +315,17 @@ def make_processor(
     memory: WorkingMemory | None,
     options: ProcessorOptions,
     resolve: Resolve,
+    check: Check,
 ) -> Processor:
     """Return a processor; an option that there is not raises ``TypeError``."""
     names = {each.name for each in fields(PromptSettings)}
     given: dict[str, Any] = dict(options)
+    for key in given.keys() - names - {each.name for each in fields(TurnSettings)}:
+        problem = f"processor() has no option {key!r}"
+        raise TypeError(problem)
     prompt = PromptSettings(**{key: value for key, value in given.items() if key in names})
     turns = TurnSettings(**{key: value for key, value in given.items() if key not in names})
-    return Processor(thread, memory, prompt, turns, resolve)
+    return Processor(thread, memory, prompt, turns, resolve, check)
 
 
 def read_calls(calls: object) -> list[ToolCall]:

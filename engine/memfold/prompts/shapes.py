@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import re
+from typing import Any, Final, Literal, get_args
 
 from memfold.errors import InvalidRequest
 from memfold.prompts.form import MemoryForm
@@ -19,6 +20,8 @@ from memfold.prompts.texts import (
 Provider = Literal["openai", "anthropic", "plain"]
 """Whose shapes are meant: OpenAI's completions, Anthropic's messages, or plain JSON."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
 
 def check_provider(provider: object) -> Provider:
     """Return a provider that is known.
@@ -30,6 +33,18 @@ def check_provider(provider: object) -> Provider:
         if provider == known:
             return known  # type: ignore[no-any-return]  # one of the literals
     problem = f"provider= takes {', '.join(get_args(Provider))}, not {provider!r}"
+    raise InvalidRequest(problem)
+
+
+def check_tool_name(name: object) -> str:
+    """Return a tool's name that every provider takes.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    problem = "the name of a tool is 1 to 64 of A-Z a-z 0-9 _ -"
     raise InvalidRequest(problem)
 
 

@@ -6,25 +6,22 @@ published. What fails on our side (no broker, no engine) is raised, for a progra
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from memfold.because import Because
-from memfold.errors import InvalidEvent, InvalidRequest, Parked, Rejected, RevisionConflict
+from memfold.errors import InvalidEvent, Parked, Rejected, RevisionConflict
 from memfold.prompts.answers import ToolAnswer, outdated, refused, saved, unchanged
 from memfold.prompts.calls import BadCallError, Call, MergeCall, read_arguments, read_call
 from memfold.prompts.form import MODES, check_modes, memory_form
 from memfold.prompts.planning import Plan, plan, rejected
-from memfold.prompts.shapes import Provider, check_provider, tool_definition
+from memfold.prompts.shapes import Provider, check_provider, check_tool_name, tool_definition
 from memfold.prompts.texts import TOOL_NAME
 from memfold.receipts import Receipt
 
 if TYPE_CHECKING:
     from memfold.reads import MemoryRead
     from memfold.working_memory import WorkingMemory
-
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class MemoryTool:
@@ -38,10 +35,7 @@ class MemoryTool:
         description: str | None = None,
         modes: Collection[str] = MODES,
     ) -> None:
-        if not _NAME.fullmatch(name):
-            problem = "name= of a tool is 1 to 64 of A-Z a-z 0-9 _ -"
-            raise InvalidRequest(problem)
-        self.name = name
+        self.name = check_tool_name(name)
         self.description = description
         self.modes = check_modes(modes)
         self._memory = memory
