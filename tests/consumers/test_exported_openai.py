@@ -306,3 +306,38 @@ def test_what_stands_beside_the_parts_of_a_content_is_kept() -> None:
     assert kept(parts=["x"], cited=[1])["content"] == "x"
     assert kept(text="x")["content"] == [{"content_type": "text", "text": "x"}]
     assert kept(parts=3)["content"] == [{"content_type": "text", "parts": 3}]
+
+
+def test_a_line_that_is_cut_stops_no_other_conversation() -> None:
+    lines = [json.dumps(trip() | {"id": name}) for name in ("one", "two", "three")]
+    for length in range(1, len(lines[1]), 7):
+        read = openai("\n".join([lines[0], lines[1][:length], lines[2]]))
+        assert [each.thread for each in read.conversations] == ["one", "three"]
+        [told] = read.told()
+        assert told.startswith("file.json: conversation 2: ")
+        assert "line 2: " in told
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize(
+    "bad", ['{"role": "user", "content": "cu', "oops", "5", '{"content": "x"}', '{"role": "user"]']
+)
+def test_a_bad_line_does_not_split_a_conversation(bad: str, place: int) -> None:
+    if place == 0 and not bad.startswith('{"role'):
+        pytest.skip("what begins like this is a file of something else")
+    lines = [json.dumps(message(role, role)) for role in ("system", "user", "assistant")]
+    whole = openai("\n".join(lines))
+    lines.insert(place, bad)
+    read = openai("\n".join(lines))
+    assert [each["content"] for each in read.messages()] == ["system", "user", "assistant"]
+    assert [each.thread for each in read.conversations] == [whole.conversations[0].thread]
+    [told] = read.told()
+    assert told.startswith(f"file.json: conversation 1, message {place + 1}: ")
+    assert bad.startswith("5") or "content" in bad or f"line {place + 1}: " in told
+
+
+def test_a_bad_line_counts_as_no_second_conversation() -> None:
+    lines = ['{"role": "user", "con', json.dumps(message("user", "hi"))]
+    read = openai("\n".join(lines), thread="t")
+    assert [each.thread for each in read.conversations] == ["t"]
+    assert len(read.told()) == 1

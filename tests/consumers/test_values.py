@@ -97,9 +97,7 @@ def test_a_text_that_never_ends_is_not_read_whole() -> None:
         split('["' + "x" * 10_000, bytes_max=20)
 
 
-@pytest.mark.parametrize(
-    ("text", "byte"), [("]", 0), ('{"a": 1]', 7), ("[1, }", 4), ("{} : {}", 3)]
-)
+@pytest.mark.parametrize(("text", "byte"), [("]", 0), ('{"a": 1]', 7), ("[1, }", 4)])
 def test_brackets_that_do_not_match_are_named_with_their_place(text: str, byte: int) -> None:
     with pytest.raises(InvalidInput, match=f"^not JSON at byte {byte}$"):
         split(text)
@@ -115,3 +113,53 @@ def test_a_lone_surrogate_is_left_to_the_event_it_stands_in() -> None:
         with pytest.raises(InvalidEvent) as caught:
             parse_value(payload)
         assert caught.value.reason == reason
+
+
+WHOLE = '{"a": ["x", {"b": "y\\\\\\""}], "c": {"d": 1, "e": [2, {"f": null}]}}'
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE)))
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_that_is_cut_stops_none_of_its_neighbours(length: int, place: int) -> None:
+    lines = ['{"n": 0}', '{"n": 1}', '{"n": 2}']
+    lines.insert(place, WHOLE[:length])
+    found = split("\n".join(lines))
+    assert [value.payload for value in found if not value.problem] == [
+        line.encode() for line in lines if line != WHOLE[:length]
+    ]
+    [bad] = [value for value in found if value.problem]
+    assert (bad.line, bad.top) == (place + 1, place + 1)
+    assert [value.line for value in found] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("bad", "parts"),
+    [
+        ("oops", 1),
+        ("it is, not] JSON}", 1),
+        ('{"a": 1]', 1),
+        ("}", 1),
+        ('b": "x"}}', 1),
+        ('{"a":\n"b', 1),
+    ],
+)
+def test_a_line_that_is_no_json_stops_none_of_its_neighbours(bad: str, parts: int) -> None:
+    found = split(f'{{"n": 0}}\n{bad}\n{{"n": 1}}\r\n{{"n": 2}}\n')
+    assert [found[0].payload, *(value.payload for value in found[-2:])] == [
+        b'{"n": 0}',
+        b'{"n": 1}',
+        b'{"n": 2}',
+    ]
+    assert len(found) == 3 + parts
+    assert found[1].line == 2
+    assert len(split(f'{{"n": 0}}\n{bad}')) == 1 + parts
+
+
+def test_values_may_go_over_several_lines() -> None:
+    text = '{"a": [\n{"b": 1},\n{"b": 2}\n], "c":\n{"d": [\n\n{}]}}\n{\n"e": 1\n}'
+    assert [json.loads(value.payload) for value in split(text)] == [
+        {"a": [{"b": 1}, {"b": 2}], "c": {"d": [{}]}},
+        {"e": 1},
+    ]
+    rows = split('{"id": "x", "a": {"b": "c\n{"id": "y"}\n{"messages": [\n{"n": 1}]}', lists=LISTS)
+    assert [value.payload for value in rows] == [b"", b'{"id": "y"}', b'{"n": 1}']

@@ -93,26 +93,39 @@ class ExportReader(ABC):
         for value in values(stream):
             group = value.top if value.place else 0
             raw = self._parsed(value)
-            is_loose = isinstance(raw, dict) and "role" in raw
-            if loose and not (is_loose and group == loose_of):
-                yield from self._saved({"messages": loose}, self._next())
+            is_loose = is_object(raw) and "role" in raw
+            if loose and (group != loose_of or (not is_loose and self._is_conversation(raw))):
+                yield from self._together(loose)
                 loose = []
-            if is_loose:
+            # What is bad among messages does not end their conversation.
+            if is_loose or loose or isinstance(raw, Misfit | InvalidEvent):
                 loose.append(raw)
                 loose_of = group
             else:
                 yield from self._conversation(raw, self._next())
-        if loose:
+        yield from self._together(loose)
+
+    def _together(self, loose: list[Any]) -> Iterator[Found]:
+        """Read messages that stand together, and what else stands among them."""
+        if any(is_object(each) and "role" in each for each in loose):
             yield from self._saved({"messages": loose}, self._next())
+            return
+        for each in loose:
+            yield from self._conversation(each, self._next())
+
+    def _is_conversation(self, raw: object) -> bool:
+        return is_object(raw) and (self.own in raw or "messages" in raw)
 
     def _parsed(self, value: Value) -> Any:  # noqa: ANN401 - any JSON value, or what is wrong.
+        where = "" if value.place else f"line {value.line}: "
         if value.problem:
-            return Misfit(value.problem)
+            return Misfit(f"{where}{value.problem}")
         try:
             return parse_value(value.payload)
         except InvalidEvent as error:
             # What does not even begin like one is no conversation.
-            return error if value.payload.startswith((b"{", b"[")) else None
+            begun = value.top > 1 or value.payload.startswith((b"{", b"["))
+            return InvalidEvent(f"{where}{error.message}", reason=error.reason) if begun else None
 
     def _next(self) -> str:
         self._number += 1
@@ -160,6 +173,8 @@ class ExportReader(ABC):
         for number, each in enumerate(raw["messages"], start=1):
             where = f"{place}, message {number}"
             try:
+                if isinstance(each, Misfit | InvalidEvent):
+                    raise each
                 if not is_object(each):
                     yield self.maker.fault(where, "not an object")
                     continue
