@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from memfold.arguments import json_object, several
@@ -13,7 +12,7 @@ from memfold.client import Client, Intent, Write
 from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
 from memfold.events import Content, Metadata, Role, Scope
 from memfold.ids import check_id
-from memfold.initial import put_initial
+from memfold.initial import Creation, create_with
 from memfold.lists import PAGE_DEFAULT, Page, Part
 from memfold.messages import MessageLike, message_list
 from memfold.pages import MessageFilter, Messages, Range, read_history
@@ -87,23 +86,19 @@ class Thread:
         """Create the thread; one that its messages have begun takes title and metadata.
 
         ``working_memory`` is its own memory to begin with, put only where it has none. That is a
-        message of its own and goes first: if this process ends between the two, ``create`` again
-        does the rest. The receipt's ``applied()`` speaks for both.
+        message of its own, and goes first for a new thread: if this process ends between the two,
+        ``create`` again does the rest. For a thread that is there it waits for the creation, and
+        goes only if that was not rejected. The receipt's ``applied()`` speaks for both.
         """
         data = {"title": title, "metadata": json_object(metadata or {}, "metadata=")}
-        first: Receipt | None = None
         # A thread is created whatever became of the life that this handle has read.
-        if working_memory is not None:
-            # What cannot be published must not be found out after the first half.
-            build(self._thread, "ThreadCreated", data)
-            memory = WorkingMemory(self._client, self.resource_id, self.id)
-            first = await put_initial(
-                memory, working_memory, because=because, correlation=correlation
-            )
-        receipt = await self._client.write(
-            self._thread, [("ThreadCreated", data)], Intent(expected, because, correlation)
+        intent = Intent(expected, because, correlation)
+        if working_memory is None:
+            return await self._client.write(self._thread, [("ThreadCreated", data)], intent)
+        memory = WorkingMemory(self._client, self.resource_id, self.id)
+        return await create_with(
+            memory, working_memory, Creation(self._client, self._thread, data, intent)
         )
-        return receipt if first is None else replace(receipt, _first=first)
 
     async def get(self, *, fresh: bool = True) -> ThreadState | None:
         """Return title, metadata and the like; None if there is no such thread."""

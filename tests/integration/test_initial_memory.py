@@ -114,6 +114,29 @@ async def test_creating_twice_overwrites_nothing(memory: Memory) -> None:
     assert (await title(thread), await content(thread)) == ("first", {"of": "first"})
 
 
+async def test_a_rejected_creation_puts_no_memory(memory: Memory) -> None:
+    """Not even into a thread that was created without one; another try changes nothing either."""
+    thread = memory.resource("alice").thread("t")
+    await thread.create(title="first")
+    for _ in range(2):
+        second = await thread.create(title="second", working_memory="# Notes")
+        with pytest.raises(Rejected) as caught:
+            await second.applied()
+        assert caught.value.reason == "thread_exists"
+    assert (await title(thread), await content(thread)) == ("first", None)
+
+
+async def test_nothing_is_sent_to_a_thread_that_is_there_if_its_memory_cannot_be(
+    memory: Memory,
+) -> None:
+    thread = memory.resource("alice").thread("t")
+    receipt = await thread.append({"role": "user", "content": "hello"})
+    for bad in ({"bad": float("nan")}, "x" * 600_000):
+        with pytest.raises(InvalidEvent):
+            await thread.create(title="fine", working_memory=bad)
+    assert (await memory.status())["stream"]["last_sequence"] == receipt.sequence
+
+
 async def test_a_thread_that_its_messages_have_begun_takes_an_initial_memory(
     memory: Memory,
 ) -> None:
