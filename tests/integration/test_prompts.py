@@ -12,6 +12,7 @@ import pytest
 
 import memfold
 from memfold import EngineUnavailable, InvalidRequest, Memory, Rejected, Thread, ToolAnswer
+from memfold.requests import Queries
 from support.broker import running_broker
 from support.dialogue import assistant, call, judge_anthropic, judge_openai, result, tool, user
 from support.engine import running_memory
@@ -421,6 +422,28 @@ async def test_a_model_can_see_the_memory_without_a_tool(memory: Memory, thread:
     assert await processor.after(says("Hello.")) is not None
     without = await thread.processor(scope=None).before()
     assert (without.system, without.tools) == ("", [])
+
+
+async def test_a_turn_begins_with_two_questions(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the thread is and holds, and the memory; also where the thread is a new one."""
+    asked: list[str] = []
+    ask = Queries.ask
+
+    async def noting(self: Queries, operation: str, *given: Any, **more: Any) -> Any:  # noqa: ANN401
+        asked.append(operation)
+        return await ask(self, operation, *given, **more)
+
+    processor = thread.processor()
+    monkeypatch.setattr(Queries, "ask", noting)
+    await processor.before(user("hi"))
+    assert asked == ["snapshot", "working_memory"]
+    await processor.after(says("hello"))
+    asked.clear()
+    request = await processor.before(user("and now?"))
+    assert asked == ["snapshot", "working_memory"]
+    assert [each["content"] for each in request.messages[1:]] == ["hi", "hello", "and now?"]
 
 
 async def test_a_turn_saved_twice_is_stored_once(memory: Memory, thread: Thread) -> None:

@@ -51,6 +51,15 @@ async def show(planned: Draft, messages: list[dict[str, Any]], resolve: Resolve)
     return finish(planned, whole)
 
 
+async def read_thread(thread: Thread, settings: PromptSettings) -> list[dict[str, Any]]:
+    """Return the last messages, and let the handle know in which life of the thread they are."""
+    if settings.messages_max is None:
+        await thread.get()
+        return await recent(thread, settings)
+    snapshot = await thread.snapshot(last=settings.messages_max)
+    return stored_messages(snapshot.messages)
+
+
 async def recent(thread: Thread, settings: PromptSettings) -> list[dict[str, Any]]:
     """Return the last messages of a thread as they are stored, the oldest first."""
     if settings.messages_max is not None:

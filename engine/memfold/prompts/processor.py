@@ -21,7 +21,7 @@ from memfold.errors import InvalidEvent, InvalidRequest, TooLarge
 from memfold.events import Scope
 from memfold.prompts.answers import ToolAnswer
 from memfold.prompts.anthropic import anthropic_result
-from memfold.prompts.assemble import Resolve, recent, show
+from memfold.prompts.assemble import Resolve, read_thread, show
 from memfold.prompts.budget import CountTokens
 from memfold.prompts.compose import Prompt, PromptSettings, draft
 from memfold.prompts.form import MODES, Mode, check_modes, memory_form
@@ -149,13 +149,13 @@ class Processor:
         self._turn = None
         given = strip_memory(messages, tool_name=self._settings.tool_name)
         thread = copy(self._thread)
-        await thread.get()
+        stored = await read_thread(thread, self._prompt)
         own = self._prompt.scope == "thread"
         memory_handle = thread.working_memory if own else self._memory
-        stored = await recent(thread, self._prompt)
         new = given
         if not self._settings.retain_input:
-            new = only_new(given, begun=bool(stored) or await self._has_messages())
+            begun = bool(stored) or (thread.incarnation is not None and await self._has_messages())
+            new = only_new(given, begun=begun)
         if given and not new:
             problem = "nothing is new here: the last message is an assistant's (retain_input=True)"
             raise InvalidRequest(problem)
