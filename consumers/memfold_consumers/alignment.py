@@ -13,7 +13,7 @@ from memfold.jetstream import NO_STREAM, JetStreamError, api, read_recorded
 from memfold.leaf import leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from nats.aio.client import Client
 
@@ -21,9 +21,14 @@ SURVIVORS_TRIED_MAX: Final = 100
 
 
 async def check_alignment(
-    connection: Client, stream: str, leaves: Sequence[tuple[int, bytes]]
+    connection: Client,
+    stream: str,
+    leaves: Sequence[tuple[int, bytes]],
+    explain: Callable[[int, int], Awaitable[None]],
 ) -> int:
     """Compare the stream with our newest leaves (newest first); return its last sequence.
+
+    ``explain`` raises ``LogDiverged`` for missing messages that no erasure explains.
 
     Raises:
         LogDiverged: the stream ends before our checkpoint, begins behind it, or holds another
@@ -48,11 +53,7 @@ async def check_alignment(
         )
         raise LogDiverged(message)
     if first > checkpoint + 1:
-        message = (
-            f"the stream begins at {first}, but only {checkpoint} messages were folded: "
-            f"{first - checkpoint - 1} are missing."
-        )
-        raise LogDiverged(message)
+        await explain(checkpoint + 1, first - 1)
     for sequence, leaf in leaves:
         recorded = await read_recorded(connection, stream, sequence)
         if recorded is None:

@@ -10,6 +10,7 @@ import gc
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
@@ -24,6 +25,7 @@ from memfold_consumers.app import answer_only_about_itself, make_app, make_broke
 from memfold_consumers.attached import Attached
 from memfold_consumers.audit_stream import AuditStream
 from memfold_consumers.checkpoint import Checkpoint
+from memfold_consumers.erasing import Erasing
 from memfold_consumers.fold_loop import FoldLoop
 from memfold_consumers.heads import Heads
 from memfold_consumers.identity import engine_id
@@ -151,7 +153,15 @@ class Engine:
                     align_s=settings.align_s,
                 )
                 self._heads = self._make_heads(store)
-                jobs = Jobs({})
+                erasing = Erasing(
+                    connection=self.connection,
+                    store=store,
+                    writer=writer,
+                    checkpoint=self.checkpoint,
+                    engine=self.id,
+                )
+                self._loop.on_erased = partial(self._erased, erasing)
+                jobs = Jobs({erasing.kind: erasing.work})
                 attached = Attached(self.connection, settings, store, self.checkpoint)
                 self._queries = Queries(
                     store,
@@ -164,7 +174,12 @@ class Engine:
                     on_damage=lambda: self._loop.begin_anew("the generation is damaged"),
                 )
                 # The last head is made when no more is folded.
-                async with self._heads.publishing(), self._folding(), attached.sweeping():
+                async with (
+                    self._heads.publishing(),
+                    self._folding(),
+                    attached.sweeping(),
+                    erasing.erasing(jobs),
+                ):
                     try:
                         yield
                     finally:
@@ -187,6 +202,11 @@ class Engine:
             aligned.cancel()
             self.folding.cancel()
             await asyncio.wait({self.folding})
+
+    def _erased(self, erasing: Erasing) -> None:
+        # Nothing may be deleted whose leaf is not published.
+        self._heads.hurry()
+        erasing.note()
 
     def _make_heads(self, store: Store) -> Heads:
         settings = self._settings

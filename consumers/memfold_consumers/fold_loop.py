@@ -17,6 +17,7 @@ import structlog
 from memfold.errors import LogDiverged, MemfoldError, StorageError, StreamMissing
 from memfold.jetstream import JetStreamError, read_recorded
 from memfold_consumers.alignment import SURVIVORS_TRIED_MAX, check_alignment
+from memfold_consumers.holes import HoleReader
 from memfold_consumers.intake import Intake, IntakeLost
 
 if TYPE_CHECKING:
@@ -59,12 +60,15 @@ class FoldLoop:
         self._writer = writer
         self._checkpoint = checkpoint
         self._align_s = align_s
+        self._holes = HoleReader(connection, stream)
         self._intake: Intake | None = None
         self._failures = 0
         self._stuck_at = -1
         self._diverged: LogDiverged | None = None
         self.stream_sequence = 0
         """The stream's last sequence, as far as known: lag is this minus the checkpoint."""
+        self.on_erased: Callable[[], None] = lambda: None
+        """Called after a fold that has met an ``Erased``."""
         self.error: str | None = None
         """What the loop is retrying just now, for ``status``."""
         self.aligned = asyncio.Event()
@@ -125,7 +129,9 @@ class FoldLoop:
         if self._failures >= STUCK_FAILURES and self._stuck_at == self._store.sequence:
             await self._fold_one()
         self._stuck_at = self._store.sequence
-        async with Intake(self._connection, self._stream, self._store.sequence) as intake:
+        async with Intake(
+            self._connection, self._stream, self._store.sequence, fill=self._holes.fill
+        ) as intake:
             self._intake = intake
             self._check_diverged()
             self.aligned.set()
@@ -145,7 +151,9 @@ class FoldLoop:
         """
         recorded = await read_recorded(self._connection, self._stream, self._store.sequence + 1)
         if recorded is not None:
-            await self._write(partial(self._store.fold, [recorded]))
+            folded = await self._write(partial(self._store.fold, [recorded]))
+            if folded.changes.erasures:
+                self.on_erased()
             self._checkpoint.advance(self._store.sequence)
 
     async def _fold_all(self, intake: Intake) -> None:
@@ -163,14 +171,18 @@ class FoldLoop:
             messages = await intake.take()
             if not messages:
                 continue
-            await self._write(partial(self._store.fold, messages))
+            folded = await self._write(partial(self._store.fold, messages))
+            if folded.changes.erasures:
+                self.on_erased()
             self.stream_sequence = max(intake.stream_sequence, self._store.sequence)
             self._checkpoint.advance(self._store.sequence)
             self._failures, self.error = 0, None
 
     async def _align(self) -> None:
         leaves = await self._write(lambda: self._store.log.tail(SURVIVORS_TRIED_MAX))
-        self.stream_sequence = await check_alignment(self._connection, self._stream, leaves)
+        self.stream_sequence = await check_alignment(
+            self._connection, self._stream, leaves, self._holes.explain
+        )
 
     async def _write(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)

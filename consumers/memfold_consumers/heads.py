@@ -25,6 +25,7 @@ from memfold.jetstream import JetStreamError
 from memfold_consumers.audit_stream import AuditDamaged, AuditStream, Block
 from memfold_consumers.incidents import Incidents, now
 from memfold_consumers.recall import LOG_ROLLED_BACK, recall, rolled_back
+from memfold_consumers.threads import in_thread
 from memfold_consumers.tree_state import (
     HEADS_FILE,
     Published,
@@ -99,8 +100,13 @@ class Heads:
         self._line_size = 0
         self._recalled = self._aligned = False
         self._head_at = 0.0
+        self._hurried = asyncio.Event()
         self.error: str | None = None
         """What publishing last failed at, for ``status``."""
+
+    def hurry(self) -> None:
+        """Publish now: somebody waits for the leaves."""
+        self._hurried.set()
 
     def status(self) -> dict[str, Any]:
         """Return the last head that this engine and the audit stream agree on, and the lag."""
@@ -166,12 +172,22 @@ class Heads:
         """Wait until there are leaves enough for a head, or it is time for one."""
         clock = asyncio.get_running_loop().time
         waits_s = self._head_at + self._head_s - clock()
-        try:
-            await self._checkpoint.reach(
+        enough = asyncio.ensure_future(
+            self._checkpoint.reach(
                 self._state.tree.size + BLOCK_LEAVES_MAX, timeout_s=max(0.0, waits_s)
             )
+        )
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        try:
+            await asyncio.wait({enough, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            self._hurried.clear()
+            if enough.done():
+                enough.result()
         except NotYetConsistent:
             self._head_at = clock()
+        finally:
+            enough.cancel()
+            hurried.cancel()
         return self._checkpoint.sequence > self._state.published.tree.size
 
     async def _step(self) -> None:
@@ -179,9 +195,9 @@ class Heads:
         await self._publish()
         while self._checkpoint.sequence > self._state.tree.size:
             upto = min(self._checkpoint.sequence, self._state.tree.size + BLOCK_LEAVES_MAX)
-            await _in_thread(partial(self._grow, upto))
+            await in_thread(partial(self._grow, upto))
             await self._publish()
-            await _in_thread(self._keep_state)
+            await in_thread(self._keep_state)
 
     async def _keep_head(self, *, at_once: bool = False) -> None:
         """Let the file have its heads, whatever becomes of the stream."""
@@ -191,8 +207,8 @@ class Heads:
             return
         self._head_at = clock()
         try:
-            await _in_thread(partial(self._grow, self._checkpoint.sequence))
-            await _in_thread(self._keep_state)
+            await in_thread(partial(self._grow, self._checkpoint.sequence))
+            await in_thread(self._keep_state)
         except (OSError, StorageError) as error:
             self._tell(error)
 
@@ -217,7 +233,7 @@ class Heads:
 
     async def _begin(self) -> None:
         if not self._recalled:
-            self._state, self._head = await _in_thread(
+            self._state, self._head = await in_thread(
                 partial(recall, self._directory, self._store.found, self._incidents)
             )
             self._line_size = 0 if self._head is None else self._head.size
@@ -225,7 +241,7 @@ class Heads:
         if not self._aligned:
             await self._align()
             self._aligned = True
-            await _in_thread(self._keep_state)
+            await in_thread(self._keep_state)
 
     async def _align(self) -> None:
         """Hold the newest block and head of the stream against the own log."""
@@ -254,7 +270,7 @@ class Heads:
         found, size = self._state.published, self._state.tree.size
         while found.leaves < size:
             first, last = found.leaves + 1, min(size, found.leaves + BLOCK_LEAVES_MAX)
-            leaves = await _in_thread(partial(self._leaves.between, first, last))
+            leaves = await in_thread(partial(self._leaves.between, first, last))
             place = await self._stream.add_block(first, leaves, after=found.leaves_place)
             if place is not None:
                 found.leaves_place, found.leaves = place, last
@@ -292,7 +308,7 @@ class Heads:
             )
             raise AuditDamaged(message)
         self._check_folded(block.last)
-        differs = await _in_thread(partial(self._first_difference, block))
+        differs = await in_thread(partial(self._first_difference, block))
         if differs is not None:
             raise _differing(differs, self._stream.name)
         published = self._state.published
@@ -310,7 +326,7 @@ class Heads:
         published = self._state.published
         if head.size > published.tree.size:
             self._check_folded(head.size)
-            tree = await _in_thread(partial(self._extended, published.tree, head.size))
+            tree = await in_thread(partial(self._extended, published.tree, head.size))
             if tree.root() != head.root:
                 await self._name_difference(head)
             published.tree = tree
@@ -327,7 +343,7 @@ class Heads:
         place = 0
         while (block := await self._stream.next_block(place)) is not None:
             if block.last <= self._checkpoint.sequence:
-                differs = await _in_thread(partial(self._first_difference, block))
+                differs = await in_thread(partial(self._first_difference, block))
                 if differs is not None:
                     raise _differing(differs, self._stream.name)
             place = block.place
@@ -344,13 +360,3 @@ def _differing(sequence: int, stream: str) -> LogDiverged:
         f"{stream}: this engine's log, or the published leaves, were changed. Folding has stopped; "
         "what was folded is kept."
     )
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread; if cancelled, end only when it has ended."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

@@ -21,6 +21,7 @@ from memfold.wire import Recorded
 from memfold_consumers.nats_client import LEAVE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from nats.aio.client import Client
@@ -51,10 +52,22 @@ class IntakeLost(Exception):
 
 
 class Intake:
-    """One consumer from a sequence on, for as long as it lives. Use as ``async with``."""
+    """One consumer from a sequence on, for as long as it lives. Use as ``async with``.
 
-    def __init__(self, connection: Client, stream: str, after: int) -> None:
+    ``fill`` returns what is left of missing messages, the first of them at least; without it there
+    must be none.
+    """
+
+    def __init__(
+        self,
+        connection: Client,
+        stream: str,
+        after: int,
+        *,
+        fill: Callable[[int, int], Awaitable[list[Recorded]]] | None = None,
+    ) -> None:
         self._connection = connection
+        self._fill = fill or _unexplained
         self._stream = stream
         self._taken: int = after
         self._consumer = f"fold-{uuid.uuid4().hex}"
@@ -146,12 +159,21 @@ class Intake:
 
         Raises:
             IntakeLost: begin anew after aligning.
-            LogDiverged: the stream has a hole that nothing explains.
+            LogDiverged: the stream has a hole that nothing explains; said by ``fill``.
         """
         batch: list[Recorded] = []
         size = 0
         while self._queue and len(batch) < PULL_MESSAGES and size < PULL_BYTES_MAX:
-            recorded = self._check(self._queue.popleft())
+            recorded = self._check(self._queue[0])
+            if recorded.sequence != self._taken + 1:
+                filled = await self._fill(self._taken + 1, recorded.sequence - 1)
+                self._taken = filled[-1].sequence
+                batch.extend(filled)
+                size += sum(len(message.payload) for message in filled)
+                continue
+            self._queue.popleft()
+            self._consumer_sequence += 1
+            self._taken = recorded.sequence
             size += len(recorded.payload)
             self._queue_bytes -= len(recorded.payload)
             batch.append(recorded)
@@ -168,14 +190,6 @@ class Intake:
         if consumer_sequence != self._consumer_sequence + 1 or sequence <= self._taken:
             reason = f"sequence {sequence} came after {self._taken}"
             raise IntakeLost(reason)
-        if sequence != self._taken + 1:
-            text = (
-                f"the stream has no messages {self._taken + 1} to {sequence - 1}, "
-                "and no erasure explains that"
-            )
-            raise LogDiverged(text)
-        self._consumer_sequence = consumer_sequence
-        self._taken = sequence
         self.stream_sequence = max(sequence + pending, self.stream_sequence)
         headers = message.headers or {}
         return Recorded(
@@ -237,3 +251,8 @@ class Intake:
                 orjson.dumps(request),
                 reply=f"{self._inbox}.{pull}",
             )
+
+
+async def _unexplained(first: int, last: int) -> list[Recorded]:
+    message = f"the stream has no messages {first} to {last}"
+    raise LogDiverged(message)

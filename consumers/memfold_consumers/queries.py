@@ -247,6 +247,19 @@ class Queries:
 
         return await self._read(read)
 
+    async def erasures(self, resource: str | None, request: requests.ErasuresRequest) -> bytes:
+        """Return a page of erasures, of all resources or one."""
+
+        def read(reader: Reader) -> bytes:
+            found = reader.erasure_list(resource, after=request.after, limit=request.limit + 1)
+            more = len(found) > request.limit
+            page = [encode(each) for each in found[: request.limit]]
+            last = found[request.limit - 1] if more else None
+            after = None if last is None else (last["sequence"], last["index"])
+            return lists.answer(reader.sequence, "erasures", page, after)
+
+        return await self._read(read)
+
     async def job(self, resource: str | None, request: requests.JobRequest) -> bytes:
         """Start long work of this engine, or say how far it is."""
         if request.start is not None:
@@ -299,6 +312,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "history": (requests.HistoryRequest, Queries.history),
     "resources": (requests.ResourcesRequest, Queries.resources),
     "parked": (requests.ParkedRequest, Queries.parked),
+    "erasures": (requests.ErasuresRequest, Queries.erasures),
     "job": (requests.JobRequest, Queries.job),
     "status": (requests.StatusRequest, Queries.status),
 }

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from memfold.chunks import CHUNKS_MAX, HASH
 from memfold.errors import InvalidRequest
-from memfold.events import Id, Time
 from memfold.lists import ResourceOrder, ThreadOrder
+from memfold.values import Id, Time
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
@@ -189,6 +189,13 @@ class ParkedRequest(Request):
 
     after: Position = (-1, 0)
     limit: Limit = 100
+
+
+class ErasuresRequest(Request):
+    """``erasures``: a page of what was asked to be erased, and which engines have done so."""
+
+    after: Position = (-1, 0)
+    limit: Limit = 1000
 
 
 class JobRequest(Request):

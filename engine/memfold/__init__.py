@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from memfold.building import Prepared as Prepared
     from memfold.clones import Clone as Clone
     from memfold.clones import Cut as Cut
+    from memfold.erasing import ErasureReport as ErasureReport
     from memfold.errors import AttachmentDamaged as AttachmentDamaged
     from memfold.errors import BrokerUnavailable as BrokerUnavailable
     from memfold.errors import EngineBusy as EngineBusy
@@ -74,6 +75,7 @@ _MODULES: Final = {
     "attachments": ("Attachment",),
     "building": ("Prepared",),
     "clones": ("Clone", "Cut"),
+    "erasing": ("ErasureReport",),
     "errors": (
         "AttachmentDamaged",
         "BrokerUnavailable",

@@ -117,10 +117,11 @@ class Client:
         *,
         expected: int | None = None,
         messages: tuple[tuple[str, str], ...] = (),
+        alone: bool = False,
     ) -> Receipt:
         """Publish prepared events of one address as one message."""
         self.check_writable()
-        landed = await self._publisher.publish(events, expected=expected)
+        landed = await self._publisher.publish(events, expected=expected, alone=alone)
         address = events[0].address
         if address.resource is None:
             self.queries.sightings.note_for_all(landed.sequence)

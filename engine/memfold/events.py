@@ -6,24 +6,13 @@ unknown envelope attributes are kept in the log and otherwise ignored, as CloudE
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from memfold.errors import InvalidId
-from memfold.ids import check_id
-from memfold.limits import ID_BYTES_MAX
+from memfold.limits import BATCH_EVENTS_MAX
 from memfold.subjects import Facet
+from memfold.values import Id, Model, Time
 
 Scope = Literal["resource", "thread"]
 """Which working memory is meant: the resource's or the thread's."""
@@ -33,50 +22,14 @@ Content = str | list[dict[str, Any]]
 """A message's content: text, or a list of parts (each an object)."""
 Metadata = dict[str, Any]
 """A JSON object; merges of it go one level deep, and ``None`` is stored."""
-
-
-def _id(value: str) -> str:
-    if len(value) <= ID_BYTES_MAX and value.isascii() and value:
-        return value
-    try:
-        return check_id(value)
-    except InvalidId as error:
-        raise ValueError(error.message) from None
-
-
-Id = Annotated[str, AfterValidator(_id)]
-"""Any non-empty text up to 256 bytes of UTF-8."""
-
-_RFC3339: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
-    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
-
-
-def _time(value: object) -> datetime:
-    # The forms that Python's own reader takes differ between its versions, these do not.
-    try:
-        if isinstance(value, str) and _RFC3339.fullmatch(value):
-            value = datetime.fromisoformat(value.upper())
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            # A moment that UTC cannot write would stop whoever shows it.
-            return value.astimezone(UTC) if value.year in {1, 9999} else value
-    except (ValueError, OverflowError):
-        pass
-    message = "not RFC 3339 text with an offset, within the years 1 to 9999 of UTC"
-    raise ValueError(message)
-
-
-Time = Annotated[
-    datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-"""RFC 3339 text with an offset, or an aware datetime, within the years 1 to 9999 of UTC."""
-
-
-class Model(BaseModel):
-    """Base of every wire shape: frozen, strict types, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+Sequence = Annotated[int, Field(ge=1, lt=1 << 62)]
+"""A sequence of the stream."""
+Index = Annotated[int, Field(ge=0, lt=BATCH_EVENTS_MAX)]
+"""An event's place in its batch."""
+Position = Annotated[tuple[Sequence, Index], Field(strict=False)]
+"""(sequence, index in the batch); JSON has arrays only."""
+Range = Annotated[tuple[Sequence, Sequence], Field(strict=False)]
+"""The first and the last of some sequences."""
 
 
 class Data(Model):
@@ -304,6 +257,78 @@ class ResourceUpdated(Data):
     metadata: Metadata
 
 
+class Erased(Data):
+    """A target below this event's own sequence is to be erased: everywhere, for good.
+
+    ``target`` says what of the subject's resource or thread: the whole ``resource``, the whole
+    ``thread``, one ``message`` of the thread with all that was ever said of it, or one ``event`` by
+    its position.
+    """
+
+    type: ClassVar[str] = "Erased"
+    facet: ClassVar[Facet] = "erasure"
+
+    target: Literal["resource", "thread", "message", "event"]
+    message: Id | None = None
+    position: Position | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_target(self) -> Erased:
+        if (self.message is not None) != (self.target == "message"):
+            message = "message goes with the target message"
+            raise ValueError(message)
+        if (self.position is not None) != (self.target == "event"):
+            message = "position goes with the target event"
+            raise ValueError(message)
+        return self
+
+
+class Redacted(Data):
+    """Messages of the log that are about to be deleted from the stream for an erasure.
+
+    ``erasure`` is the sequence of its ``Erased``; ``sequences`` are ranges, both ends included. It
+    is what explains the holes to whoever reads the stream later.
+    """
+
+    type: ClassVar[str] = "Redacted"
+    facet: ClassVar[Facet] = "erasure"
+
+    erasure: Sequence
+    sequences: Annotated[list[Range], Field(min_length=1)]
+
+
+class Restated(Data):
+    """One event that shares its message with erased ones, said again: it keeps its position.
+
+    ``event`` is its JSON in base64; ``subject`` and ``time_ns`` are those of its first recording.
+    It stands for that event once its message is gone, and says nothing before.
+    """
+
+    type: ClassVar[str] = "Restated"
+    facet: ClassVar[Facet] = "erasure"
+
+    erasure: Sequence
+    position: Position
+    subject: Annotated[str, Field(max_length=4096)]
+    time_ns: Annotated[int, Field(ge=0)]
+    event: Annotated[str, Field(pattern="^[A-Za-z0-9+/]+={0,2}$")]
+
+
+class ErasureCompleted(Data):
+    """An engine has dropped all its copies of what an ``Erased`` covers, and rewritten its files.
+
+    ``stores`` counts what it dropped in each.
+    """
+
+    type: ClassVar[str] = "ErasureCompleted"
+    facet: ClassVar[Facet] = "erasure"
+
+    erasure: Sequence
+    engine: Id
+    stores: dict[str, int] = Field(default_factory=dict[str, int])
+
+
 EventData = (
     MemoryMerged
     | MemoryReplaced
@@ -320,6 +345,10 @@ EventData = (
     | ThreadUnarchived
     | ThreadCloned
     | ResourceUpdated
+    | Erased
+    | Redacted
+    | Restated
+    | ErasureCompleted
 )
 DATA_TYPES: Final[tuple[type[Data], ...]] = (
     WorkingMemoryDefined,
@@ -333,6 +362,10 @@ DATA_TYPES: Final[tuple[type[Data], ...]] = (
     ThreadUnarchived,
     ThreadCloned,
     ResourceUpdated,
+    Erased,
+    Redacted,
+    Restated,
+    ErasureCompleted,
 )
 
 

@@ -120,15 +120,17 @@ def _begin_resource(state: State, event: Event, step: Step) -> None:
     name = event.address.resource
     if name is None or (step.resources and name in step.resources):
         return
-    known = state.resources.get(name)
-    if known is not None and known.live:
+    if event.address.facet == "erasure":
+        # Whoever is erased, or told of, is not there for that.
+        return
+    known = state.resources.get(name) or Resource({}, (0, 0), 0, 0)
+    if known.live:
         return
     step.resources = {
-        name: Resource(
-            metadata={},
+        name: replace(
+            known,
             began=(event.sequence, event.index),
             created_at_us=event.time_us,
             updated_at_us=event.time_us,
-            revision=0 if known is None else known.revision,
         )
     }

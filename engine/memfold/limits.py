@@ -1,4 +1,4 @@
-"""Limits of ``fold_version`` 2. They decide outcomes, so changing one needs a new fold version.
+"""Limits of ``fold_version`` 3. They decide outcomes, so changing one needs a new fold version.
 
 Settings may only be stricter, and only in the client.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FOLD_VERSION: Final = 2
+FOLD_VERSION: Final = 3
 
 ID_BYTES_MAX: Final = 256
 """Longest id (resource, thread, message, event, actor), in bytes of UTF-8."""

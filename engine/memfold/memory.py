@@ -12,6 +12,7 @@ from memfold.blobs import check_above
 from memfold.building import Prepared, prepare
 from memfold.client import Client
 from memfold.connection import Connection
+from memfold.erasing import Eraser, ErasureReport, owner_of
 from memfold.ids import check_id
 from memfold.limits import BATCH_EVENTS_MAX
 from memfold.lists import (
@@ -166,6 +167,38 @@ class Memory:
         """Return a page of the threads of all resources, as ``Resource.thread_page`` does."""
         part = Part(limit, after, page, total)
         return await read_page(self._client.queries, _threads(filters), part)
+
+    async def erase_event(
+        self,
+        position: tuple[int, int],
+        *,
+        resource: str | None = None,
+        thread: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> ErasureReport:
+        """Erase one event by its position, whatever it is, as ``Resource.erase`` does.
+
+        ``resource`` and ``thread`` say whose it is; without them the stream is asked.
+
+        Raises:
+            NotFound: the stream has no such message, and nobody has said whose it was.
+        """
+        place = (resource, thread)
+        if resource is None:
+            place = await owner_of(self._client, position[0])
+        return await Eraser(self._client, *place, "event", position=position).run(
+            reason=reason, dry_run=dry_run
+        )
+
+    async def erasures(
+        self, resource: str | None = None, *, limit: int | None = None, fresh: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return what was asked to be erased, and which engines have done so, as plain JSON."""
+        found, _ = await self._client.queries.pages(
+            "erasures", resource, "erasures", limit=limit, fresh=fresh
+        )
+        return found
 
     async def parked(
         self, resource: str | None = None, *, limit: int | None = None, fresh: bool = True

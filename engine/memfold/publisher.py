@@ -41,6 +41,7 @@ class _Item:
     events: Sequence[Prepared]
     size: int
     expected: int | None
+    alone: bool
     deadline: float
     future: asyncio.Future[Landed]
 
@@ -65,10 +66,13 @@ class Publisher:
         # A stream may take less than the server; then together travels what fits.
         self._together_max = PAYLOAD_BYTES_MAX
 
-    async def publish(self, events: Sequence[Prepared], *, expected: int | None = None) -> Landed:
+    async def publish(
+        self, events: Sequence[Prepared], *, expected: int | None = None, alone: bool = False
+    ) -> Landed:
         """Publish events of one address as one message, atomically, and return where it stands.
 
-        ``expected`` is the revision after which nothing else may have been written. A caller that
+        ``expected`` is the revision after which nothing else may have been written; ``alone`` keeps
+        other callers' events out of the message. A caller that
         is cancelled while it waits leaves what was sent in the log.
 
         Raises:
@@ -83,7 +87,14 @@ class Publisher:
         size = _payload_size(events)
         self._check_size(subject, size)
         loop = asyncio.get_running_loop()
-        item = _Item(events, size, expected, loop.time() + self._timeout_s, loop.create_future())
+        item = _Item(
+            events=events,
+            size=size,
+            expected=expected,
+            alone=alone or expected is not None,
+            deadline=loop.time() + self._timeout_s,
+            future=loop.create_future(),
+        )
         lane = self._lanes.get(subject)
         if lane is not None:
             lane.append(item)
@@ -167,13 +178,12 @@ class Publisher:
             if item.future.done():
                 lane.popleft()
                 continue
-            alone = item.expected is not None
             size += item.size + 2
             count += len(item.events)
-            if items and (alone or count > BATCH_EVENTS_MAX or size > self._together_max):
+            if items and (item.alone or count > BATCH_EVENTS_MAX or size > self._together_max):
                 break
             items.append(lane.popleft())
-            if alone:
+            if item.alone:
                 break
         return items
 

@@ -11,6 +11,8 @@ from memfold.attachments import Attachment, read_reference
 from memfold.because import Because
 from memfold.building import new_id
 from memfold.client import Client, Intent
+from memfold.erasing import TIMEOUT_S, Eraser, ErasureReport
+from memfold.erasure_search import Progress
 from memfold.errors import InvalidRequest
 from memfold.events import Metadata
 from memfold.ids import check_id
@@ -63,6 +65,25 @@ class Resource:
         Without an ``id`` it is a new thread's, under a fresh id that sorts by time.
         """
         return Thread(self._client, self.id, new_id() if id is None else id)
+
+    async def erase(
+        self,
+        *,
+        reason: str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> ErasureReport:
+        """Erase all that was ever published of the resource up to now, everywhere, for good.
+
+        With ``dry_run`` it only says what there is. Messages are overwritten in the streams, and
+        engines write their files anew; what is published later begins a fresh memory. Raises what
+        ``memfold.erasing.Eraser.run`` raises; safe to run again after any failure.
+        """
+        eraser = Eraser(
+            self._client, self.id, None, "resource", progress=progress, timeout_s=timeout_s
+        )
+        return await eraser.run(reason=reason, dry_run=dry_run)
 
     async def get(self, *, fresh: bool = True) -> ResourceState | None:
         """Return the resource's metadata and the like; None if nothing is known of it."""

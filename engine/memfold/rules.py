@@ -13,9 +13,12 @@ from typing import Any, Final, NoReturn
 from memfold import documents
 from memfold.canonical import encode, encode_text, same, to_us
 from memfold.definitions import make_definition
+from memfold.erasure_rules import erased, recorded_only
 from memfold.errors import Rejected
 from memfold.events import (
     Data,
+    Erased,
+    ErasureCompleted,
     MemoryAppended,
     MemoryEdited,
     MemoryMerged,
@@ -23,7 +26,9 @@ from memfold.events import (
     MessageAppended,
     MessageDeleted,
     MessageUpdated,
+    Redacted,
     ResourceUpdated,
+    Restated,
     ThreadArchived,
     ThreadCloned,
     ThreadCreated,
@@ -54,7 +59,7 @@ def _live_thread(state: State, event: Event) -> tuple[ThreadKey, Thread, bool]:
     if thread is not None and thread.live:
         return key, thread, False
     begun = Thread(
-        incarnation=1 if thread is None else thread.incarnation + 1,
+        incarnation=_last_life(state, key, thread) + 1,
         live=True,
         explicit=False,
         title="",
@@ -65,6 +70,14 @@ def _live_thread(state: State, event: Event) -> tuple[ThreadKey, Thread, bool]:
         revision=0 if thread is None else thread.revision,
     )
     return key, begun, True
+
+
+def _last_life(state: State, key: ThreadKey, thread: Thread | None) -> int:
+    """Return the highest incarnation that anybody may have read, also of what was erased."""
+    resource = state.resources.get(key[0])
+    return max(
+        0 if thread is None else thread.incarnation, 0 if resource is None else resource.erased
+    )
 
 
 def _thread_key(event: Event) -> ThreadKey:
@@ -268,16 +281,18 @@ def _thread_cloned(state: State, event: Event, data: Data) -> Step:
 def _resource_updated(state: State, event: Event, data: Data) -> Step:
     assert isinstance(data, ResourceUpdated)
     name = event.address.resource
-    old = state.resources.get(name) if name is not None else None
-    metadata = {**(old.metadata if old is not None else {}), **data.metadata}
+    old = state.resources.get(str(name)) or Resource({}, (0, 0), 0, 0)
+    metadata = {**old.metadata, **data.metadata}
     _check_metadata(metadata)
-    if old is not None and not old.live:
-        old = None
-    if old is not None and same(old.metadata, metadata):
+    if old.live and same(old.metadata, metadata):
         return Step(UNCHANGED)
-    began = (event.sequence, event.index) if old is None else old.began
-    created_at_us = event.time_us if old is None else old.created_at_us
-    updated = Resource(metadata, began, created_at_us, event.time_us)
+    updated = replace(
+        old,
+        metadata=metadata,
+        began=old.began if old.live else (event.sequence, event.index),
+        created_at_us=old.created_at_us if old.live else event.time_us,
+        updated_at_us=event.time_us,
+    )
     return Step(APPLIED, resources={str(name): updated})
 
 
@@ -324,4 +339,8 @@ RULES: Final[dict[type[Data], Rule]] = {
     ThreadUnarchived: _thread_archived,
     ThreadCloned: _thread_cloned,
     ResourceUpdated: _resource_updated,
+    Erased: erased,
+    Redacted: recorded_only,
+    Restated: recorded_only,
+    ErasureCompleted: recorded_only,
 }

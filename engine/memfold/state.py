@@ -107,6 +107,8 @@ class Resource:
     """One resource and its metadata.
 
     ``began`` is (0, 0) where only events without effect have named it: it has a revision, no more.
+    ``erased`` is the sequence of its last erasure as a whole: lives of its threads count on from
+    there, so that none that was read before comes again.
     """
 
     metadata: dict[str, Any]
@@ -114,6 +116,7 @@ class Resource:
     created_at_us: int
     updated_at_us: int
     revision: int = 0
+    erased: int = 0
 
     @property
     def live(self) -> bool:

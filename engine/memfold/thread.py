@@ -10,6 +10,7 @@ from memfold.because import Because
 from memfold.building import Context, build, new_id
 from memfold.client import Client, Intent, Write
 from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
+from memfold.erasing import Eraser, ErasureReport
 from memfold.events import Content, Metadata, Role, Scope
 from memfold.ids import check_id
 from memfold.initial import Creation, create_with
@@ -120,6 +121,14 @@ class Thread:
         data = _given(title=title, metadata=metadata)
         intent = Intent(expected, because, correlation, self.incarnation)
         return await self._client.write(self._thread, [("ThreadUpdated", data)], intent)
+
+    async def erase(
+        self, message: str | None = None, *, reason: str | None = None, dry_run: bool = False
+    ) -> ErasureReport:
+        """Erase the thread, or one message of it, up to now: as ``Resource.erase`` does."""
+        target = "thread" if message is None else "message"
+        eraser = Eraser(self._client, self.resource_id, self.id, target, message=message)
+        return await eraser.run(reason=reason, dry_run=dry_run)
 
     async def delete(
         self,

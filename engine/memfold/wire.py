@@ -19,12 +19,13 @@ from memfold.events import (
     DATA_TYPES,
     Data,
     Envelope,
+    Erased,
     MemoryMerged,
     Scoped,
     WorkingMemoryUpdated,
 )
 from memfold.gate import check, parse
-from memfold.limits import BATCH_EVENTS_MAX, EVENT_BYTES_MAX
+from memfold.limits import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX
 from memfold.subjects import Address, parse_stored
 from memfold.upcast import UPCASTERS, Upcaster, upcast
 
@@ -47,6 +48,9 @@ class Recorded:
     subject: str
     payload: bytes
     msg_id: str = ""
+    leaf: bytes | None = None
+    """Set where the message was erased, in part or (without a payload) as a whole: what is left
+    does not give the leaf of what was recorded. Erased events of a batch are null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def read_event(
     Raises:
         InvalidEvent: its ``reason`` is the code the event is parked under.
     """
-    _check_limits(raw)
+    _check_limits(raw, address)
     return _read(raw, address, upcasters)
 
 
@@ -112,6 +116,8 @@ def read_message(
 
     ``time_us`` is the log's time of the message, made monotone by the caller.
     """
+    if message.leaf is not None and not message.payload:
+        return
     address: Address | None = None
     try:
         address = parse_stored(namespace, message.subject)
@@ -120,8 +126,10 @@ def read_message(
         yield Unreadable(message.sequence, 0, time_us, address, error.reason, error.message)
         return
     for index, raw in enumerate(items):
+        if raw is None and message.leaf is not None:
+            continue
         try:
-            content = _check_limits(raw)
+            content = _check_limits(raw, address)
             envelope, data = _read(raw, address, upcasters)
         except InvalidEvent as error:
             yield Unreadable(message.sequence, index, time_us, address, error.reason, error.message)
@@ -165,15 +173,17 @@ def _hash(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()[:DIGEST_BYTES]
 
 
-def _check_limits(raw: Any) -> bytes:  # noqa: ANN401  # any JSON value
+def _check_limits(raw: Any, address: Address) -> bytes:  # noqa: ANN401  # any JSON value
     """Return the canonical bytes of an event without its salt, once it is within the limits.
 
     They are measured rather than the payload, whose spaces and escapes depend on who wrote it.
     """
     check(raw)
     content = _unsalted(raw)
-    if len(content) > EVENT_BYTES_MAX:
-        message = f"the event is larger than {EVENT_BYTES_MAX} bytes"
+    # What says a large event again is itself larger.
+    limit = PAYLOAD_BYTES_MAX if address.facet == "erasure" else EVENT_BYTES_MAX
+    if len(content) > limit:
+        message = f"the event is larger than {limit} bytes"
         raise InvalidEvent(message, reason="event_too_large")
     return content
 
@@ -228,6 +238,9 @@ def _check_authority(envelope: Envelope, facet: str, address: Address) -> None:
 
 
 def _check_scope(data: Data, address: Address) -> None:
+    if data.facet == "erasure":
+        _check_erasure_scope(data, address)
+        return
     wants_thread = data.scope == "thread" if isinstance(data, Scoped) else data.facet != "resource"
     if wants_thread != (address.thread is not None):
         message = "the subject's thread token does not fit the event's scope"
@@ -235,6 +248,16 @@ def _check_scope(data: Data, address: Address) -> None:
     if address.resource is None and data.type != "WorkingMemoryDefined":
         message = "only definitions can be published for the resource _"
         raise InvalidEvent(message, reason="resource_mismatch")
+
+
+def _check_erasure_scope(data: Data, address: Address) -> None:
+    """Check that a thread is named where one is erased; all else may speak of any part of a log."""
+    if not isinstance(data, Erased) or data.target == "event":
+        return
+    wants_thread = data.target != "resource"
+    if address.resource is None or wants_thread != (address.thread is not None):
+        message = "the subject does not name the target that is to be erased"
+        raise InvalidEvent(message, reason="scope_mismatch")
 
 
 def _explain(error: ValidationError) -> str:

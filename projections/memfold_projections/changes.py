@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from memfold.canonical import encode_text
+from memfold.events import Erased, ErasureCompleted
 from memfold.wire import Event, Unreadable
 from memfold_projections.bloom import local_hash
 from memfold_projections.database import OPEN
@@ -69,6 +70,8 @@ class Changes:
     outcomes: list[Row] = field(default_factory=list[Row])
     parked: list[Row] = field(default_factory=list[Row])
     seen: list[Row] = field(default_factory=list[Row])
+    erasures: list[Row] = field(default_factory=list[Row])
+    completions: list[Row] = field(default_factory=list[Row])
 
     def add(
         self, loader: Loader, event: Event | Unreadable, step: Step, next_keys: NextKeys
@@ -114,6 +117,31 @@ class Changes:
             loader.seen.add(value)
             self.seen.append((value, source, id_, digest, *position))
         self._outcome(event, step)
+        if isinstance(event, Event) and step.outcome.kind == "applied":
+            self._record(event)
+
+    def _record(self, event: Event) -> None:
+        """Note what an event of the facet ``erasure`` says of the log."""
+        address, data = event.address, event.data
+        if isinstance(data, Erased):
+            self.erasures.append(
+                (
+                    event.sequence,
+                    event.index,
+                    address.resource or "",
+                    address.thread or "",
+                    data.target,
+                    data.message,
+                    *(data.position or (None, None)),
+                    address.actor,
+                    data.reason,
+                    event.time_us,
+                )
+            )
+        elif isinstance(data, ErasureCompleted):
+            self.completions.append(
+                (data.erasure, data.engine, encode_text(data.stores), event.sequence, event.time_us)
+            )
 
     def _resource(self, loader: Loader, name: str, resource: Resource, sequence: int) -> None:
         known = name in loader.state.resources

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from memfold.errors import NotFound
+from memfold_projections.database import sync_directory
 from memfold_projections.generation import Generation
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class GenerationFiles:
         self._namespace = namespace
         self._memory_mib = memory_mib
         self._lock = threading.Lock()
+        self.rewrite = 0
+        """Of the log that generations are folded from."""
         self.number, self.kept = self._read_pointer()
         self._last_given = max((number for number, _ in self._found()), default=self.number)
         for number in {number for number, _ in self._found()} - {self.number, self.kept}:
@@ -45,13 +48,18 @@ class GenerationFiles:
         """Return the path of a generation's file."""
         return self._directory / f"{number:06d}.duckdb"
 
-    def open(self, number: int) -> Generation:
-        """Open a generation, or create it.
+    def open(self, number: int, *, rewrite: int | None = None) -> Generation:
+        """Open a generation, or create it, for the log as it is or as it is going to be.
 
         Raises:
             StorageError: it cannot be read, or was folded by other rules.
         """
-        return Generation(self.path(number), self._namespace, memory_mib=self._memory_mib)
+        return Generation(
+            self.path(number),
+            self._namespace,
+            memory_mib=self._memory_mib,
+            rewrite=self.rewrite if rewrite is None else rewrite,
+        )
 
     def open_kept(self) -> tuple[int, Generation]:
         """Open the generation that is kept to go back to.
@@ -65,13 +73,13 @@ class GenerationFiles:
             raise NotFound(message)
         return self.kept, self.open(self.kept)
 
-    def create(self) -> tuple[int, Generation]:
+    def create(self, *, rewrite: int | None = None) -> tuple[int, Generation]:
         """Create an empty generation that the pointer does not name yet; from any thread."""
         with self._lock:
             # Never a number again, even of a file that is gone: a reader may still hold that.
             self._last_given += 1
             number = self._last_given
-        return number, self.open(number)
+        return number, self.open(number, rewrite=rewrite)
 
     def point_to(self, number: int, *, kept: int | None) -> None:
         """Let a generation be the one in use, and remove the one that is kept no longer."""
@@ -81,7 +89,7 @@ class GenerationFiles:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._pointer)
-        _sync(self._pointer.parent)
+        sync_directory(self._pointer.parent)
         gone = {self.number, self.kept} - {number, kept, None}
         self.number, self.kept = number, kept
         for other in gone:
@@ -107,11 +115,3 @@ class GenerationFiles:
             if numbers:
                 return numbers[0], numbers[1] if len(numbers) > 1 else None
         return 1, None
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

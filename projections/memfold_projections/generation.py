@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from memfold.steps import Step
     from memfold_projections.changes import Versions
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 ENTITIES_MAX: Final = 20_000
 """Resources, threads and memories each that are kept in memory between batches."""
 
@@ -50,6 +50,8 @@ TABLES: Final = (
     "parked",
     "seen",
     "attachment",
+    "erasure",
+    "completion",
 )
 CLOSE_RESOURCES: Final = f"""
 UPDATE resource SET valid_to = ended.sequence
@@ -88,8 +90,10 @@ class Folded:
 class Generation:
     """One projection file. All methods but ``cursor`` belong to the writer thread."""
 
-    def __init__(self, path: Path, namespace: str, *, memory_mib: int = MEMORY_MIB) -> None:
-        """Open or create the file.
+    def __init__(
+        self, path: Path, namespace: str, *, memory_mib: int = MEMORY_MIB, rewrite: int = 0
+    ) -> None:
+        """Open or create the file; ``rewrite`` is that of the log that a new one is folded from.
 
         Raises:
             StorageError: unreadable, of another namespace, fold version or format.
@@ -99,14 +103,16 @@ class Generation:
         self._connection = open_database(path, "schema_generation.sql", memory_mib=memory_mib)
         row = self._connection.execute("SELECT * FROM checkpoint").fetchone()
         if row is None:
-            row = (0, 0, namespace, FOLD_VERSION, FORMAT)
-            self._connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
-        if row[2:] != (namespace, FOLD_VERSION, FORMAT):
+            row = (0, 0, namespace, FOLD_VERSION, FORMAT, rewrite)
+            self._connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", row)
+        if row[2:5] != (namespace, FOLD_VERSION, FORMAT):
             self._connection.close()
             message = (
-                f"{path.name} was folded by other rules (namespace, version, format: {row[2:]})"
+                f"{path.name} was folded by other rules (namespace, version, format: {row[2:5]})"
             )
             raise StorageError(message)
+        self.rewrite: int = row[5]
+        """Of the log that it is folded from: with a lower one it may hold what was erased since."""
         self.sequence: int = row[0]
         self.time_us: int = row[1]
         self.damage: str | None = None
@@ -205,6 +211,8 @@ class Generation:
             ("outcome", changes.outcomes),
             ("parked", changes.parked),
             ("seen", changes.seen),
+            ("erasure", changes.erasures),
+            ("completion", changes.completions),
         ):
             insert_rows(self._connection, table, rows)
         move_checkpoint(self._connection, folded.sequence, folded.time_us, self.sequence)

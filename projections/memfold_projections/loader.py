@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memfold.definitions import Definition
+from memfold.events import Erased
 from memfold.state import EventKey, Memory, MemoryKey, MessageKey, State, ThreadKey
 from memfold.wire import Event, Unreadable
 from memfold_projections.bloom import Bloom, local_hash, stable_hash
@@ -39,6 +40,13 @@ SELECT {THREAD_COLUMNS} FROM thread JOIN
     USING (resource, id)
 WHERE valid_to = {OPEN}
 """  # noqa: S608  # constants only
+FIND_THREADS_OF: Final = f"""
+SELECT {THREAD_COLUMNS} FROM thread
+WHERE valid_to = {OPEN} AND live AND resource IN (SELECT unnest($1::TEXT[]))
+"""  # noqa: S608  # constants only
+FIND_MEMORIES_OF: Final = """
+SELECT resource, thread FROM working_memory WHERE resource IN (SELECT unnest($1::TEXT[]))
+"""
 FIND_MEMORIES: Final = f"""
 SELECT {MEMORY_COLUMNS} FROM working_memory JOIN
     (SELECT unnest($1::TEXT[]) AS resource, unnest($2::TEXT[]) AS thread) AS wanted
@@ -91,6 +99,7 @@ class Loader:
         resources: dict[str, None] = {}
         threads: dict[ThreadKey, None] = {}
         memories: dict[MemoryKey, None] = {}
+        erased: dict[str, None] = {}
         for event in events:
             address = event.address
             if address is None:
@@ -104,8 +113,12 @@ class Loader:
                 memories[resource, thread] = None
                 memories[resource, None] = None
                 memories[None, None] = None
+            if resource is not None and _erases_resource(event):
+                erased[resource] = None
         self._load_resources([name for name in resources if name not in self.state.resources])
         self._load_threads([key for key in threads if key not in self.state.threads])
+        if erased:
+            self._load_all_of(list(erased), memories)
         self._load_memories([key for key in memories if key not in self.state.memories])
         self._load_messages(events)
         self.load_seen([_event_key(event) for event in events if isinstance(event, Event)])
@@ -123,6 +136,16 @@ class Loader:
             for row in found:
                 self.state.threads[row[1], row[2]] = thread_from(row)
                 self.thread_keys[row[1], row[2]] = row[0]
+
+    def _load_all_of(self, resources: list[str], memories: dict[MemoryKey, None]) -> None:
+        """Load the live threads of resources that are erased, and name their memories."""
+        for row in self._connection.execute(FIND_THREADS_OF, [resources]).fetchall():
+            key = (row[1], row[2])
+            if key not in self.state.threads:
+                self.state.threads[key] = thread_from(row)
+                self.thread_keys[key] = row[0]
+        for resource, thread in self._connection.execute(FIND_MEMORIES_OF, [resources]).fetchall():
+            memories[resource, thread or None] = None
 
     def _load_memories(self, keys: list[MemoryKey]) -> None:
         if not keys:
@@ -146,7 +169,9 @@ class Loader:
     def _load_messages(self, events: Sequence[Event | Unreadable]) -> None:
         wanted: dict[tuple[int, str], MessageKey] = {}
         for event in events:
-            if not isinstance(event, Event) or event.address.facet != "messages":
+            if not isinstance(event, Event):
+                continue
+            if event.address.facet != "messages" and not _erases_message(event):
                 continue
             resource, thread = event.address.resource, event.address.thread
             if resource is None or thread is None:
@@ -208,9 +233,23 @@ def drop(entities: dict[Any, Any], entities_max: int) -> None:
 
 
 def message_id(data: Data) -> str:
-    """Return the message id that an event of the facet ``messages`` is about."""
+    """Return the message id that an event of a message, or its erasure, is about."""
+    if isinstance(data, Erased):
+        return data.message or ""
     message = getattr(data, "message", None)
     return str(message.id if message is not None else getattr(data, "id", ""))
+
+
+def _erases_resource(event: Event | Unreadable) -> bool:
+    return (
+        isinstance(event, Event)
+        and isinstance(event.data, Erased)
+        and event.data.target == "resource"
+    )
+
+
+def _erases_message(event: Event) -> bool:
+    return isinstance(event.data, Erased) and event.data.target == "message"
 
 
 def _event_key(event: Event) -> EventKey:

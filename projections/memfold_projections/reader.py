@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from memfold.canonical import from_us
 from memfold.definitions import Definition
+from memfold.erasure import Erasure
 from memfold.provenance import Position
 from memfold.state import Memory, definition_in_force, definition_places
 from memfold_projections.bloom import stable_hash
@@ -19,7 +21,7 @@ from memfold_projections.loader import (
 )
 from memfold_projections.messages import Selection, message_page
 from memfold_projections.recent import TAIL_BYTES_MAX, TAIL_MESSAGES, Shown, Tail
-from memfold_projections.rows import Row, memory_from, resource_from, thread_from
+from memfold_projections.rows import Row, decode, memory_from, resource_from, thread_from
 from memfold_projections.views import NO_ACTIVITY, Activity, thread_json
 
 if TYPE_CHECKING:
@@ -55,6 +57,20 @@ SELECT (SELECT count(*) FROM resource WHERE began > 0 AND valid_to = {OPEN}) AS 
        + (SELECT count(*) FROM keyframe) AS versions,
        (SELECT count(*) FROM parked) AS parked
 """  # noqa: S608  # constants only
+
+_ERASURES: Final = """
+SELECT sequence, resource, thread, target, message, at_sequence, at_index FROM erasure
+ORDER BY sequence, index
+"""
+_ERASURE_LIST: Final = """
+SELECT * FROM erasure
+WHERE (sequence, index) > ($sequence, $index) AND ($resource IS NULL OR resource = $resource)
+ORDER BY sequence, index LIMIT $limit
+"""
+_COMPLETIONS: Final = """
+SELECT * FROM completion WHERE erasure IN (SELECT unnest($1::BIGINT[])) ORDER BY sequence
+"""
+_COMPLETED: Final = "SELECT erasure FROM completion WHERE engine = ?"
 
 Outcome = tuple[str, str, str, Position | None]
 """kind, reason, detail, first position of a duplicate."""
@@ -162,6 +178,61 @@ class Reader:
             _PARKED,
             {"sequence": after[0], "index": after[1], "resource": resource, "limit": limit},
         ).fetchall()
+
+    def erasures(self) -> list[Erasure]:
+        """Return all erasures, in the log's order."""
+        return [
+            Erasure(
+                sequence=row[0],
+                resource=row[1] or None,
+                thread=row[2] or None,
+                target=row[3],
+                message=row[4],
+                position=None if row[5] is None else (row[5], row[6]),
+            )
+            for row in self._cursor.execute(_ERASURES).fetchall()
+        ]
+
+    def erasure_list(
+        self, resource: str | None, *, after: Position, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return erasures behind a position as plain JSON, each with what the engines told."""
+        rows = self._cursor.execute(
+            _ERASURE_LIST,
+            {"sequence": after[0], "index": after[1], "resource": resource, "limit": limit},
+        ).fetchall()
+        told: dict[int, list[dict[str, Any]]] = {row[0]: [] for row in rows}
+        for erasure, engine, stores, sequence, time_us in self._cursor.execute(
+            _COMPLETIONS, [list(told)]
+        ).fetchall():
+            told[erasure].append(
+                {
+                    "engine": engine,
+                    "stores": decode(stores),
+                    "sequence": sequence,
+                    "time": from_us(time_us),
+                }
+            )
+        return [
+            {
+                "sequence": row[0],
+                "index": row[1],
+                "resource": row[2] or None,
+                "thread": row[3] or None,
+                "target": row[4],
+                "message": row[5],
+                "position": None if row[6] is None else [row[6], row[7]],
+                "actor": row[8],
+                "reason": row[9],
+                "time": from_us(row[10]),
+                "completed": told[row[0]],
+            }
+            for row in rows
+        ]
+
+    def completed_by(self, engine: str) -> set[int]:
+        """Return the erasures that an engine has told to be complete."""
+        return {row[0] for row in self._cursor.execute(_COMPLETED, [engine]).fetchall()}
 
     def counts(self) -> dict[str, int]:
         """Return how many resources, threads, messages, versions and parked events there are."""

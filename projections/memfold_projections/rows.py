@@ -13,7 +13,8 @@ from memfold.state import Document, Memory, Message, Resource, Source, Thread
 Row = tuple[Any, ...]
 
 RESOURCE_COLUMNS = (
-    "id, metadata, began, began_index, created_at_us, updated_at_us, revision, valid_from, valid_to"
+    "id, metadata, began, began_index, created_at_us, updated_at_us, revision, erased, "
+    "valid_from, valid_to"
 )
 THREAD_COLUMNS = (
     "key, resource, id, incarnation, live, explicit, title, metadata, began, began_index, "
@@ -31,7 +32,7 @@ MEMORY_COLUMNS = (
 
 
 def resource_row(name: str, resource: Resource) -> Row:
-    """Return a resource's columns up to ``revision``."""
+    """Return a resource's columns up to ``erased``."""
     return (
         name,
         encode_text(resource.metadata),
@@ -39,6 +40,7 @@ def resource_row(name: str, resource: Resource) -> Row:
         resource.created_at_us,
         resource.updated_at_us,
         resource.revision,
+        resource.erased,
     )
 
 
@@ -50,6 +52,7 @@ def resource_from(row: Row) -> Resource:
         created_at_us=row[4],
         updated_at_us=row[5],
         revision=row[6],
+        erased=row[7],
     )
 
 

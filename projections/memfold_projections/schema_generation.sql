@@ -5,7 +5,8 @@ CREATE TABLE checkpoint (        -- one row, changed in the transaction of the r
     time_us      BIGINT  NOT NULL,
     namespace    TEXT    NOT NULL,
     fold_version INTEGER NOT NULL,
-    format       INTEGER NOT NULL
+    format       INTEGER NOT NULL,
+    rewrite      INTEGER NOT NULL     -- log.duckdb's, when this was begun: what was erased since is still here
 );
 CREATE TABLE resource (
     id            TEXT   NOT NULL,
@@ -15,6 +16,7 @@ CREATE TABLE resource (
     created_at_us BIGINT NOT NULL,
     updated_at_us BIGINT NOT NULL,
     revision      BIGINT NOT NULL,
+    erased        BIGINT NOT NULL,   -- sequence of its last erasure as a whole, 0 without one
     valid_from    BIGINT NOT NULL,
     valid_to      BIGINT NOT NULL
 );
@@ -114,4 +116,24 @@ CREATE TABLE attachment (        -- which event of a resource names which attach
     resource      TEXT    NOT NULL,  -- as the subject's token: also of what could not be read
     sha256        BLOB    NOT NULL,
     sequence      BIGINT  NOT NULL
+);
+CREATE TABLE erasure (           -- what was to be erased, whether anything of it was there or not
+    sequence      BIGINT  NOT NULL,
+    index         INTEGER NOT NULL,
+    resource      TEXT    NOT NULL,  -- '' stands for "none", in thread too
+    thread        TEXT    NOT NULL,
+    target        TEXT    NOT NULL,
+    message       TEXT,
+    at_sequence   BIGINT,
+    at_index      INTEGER,
+    actor         TEXT    NOT NULL,
+    reason        TEXT,
+    time_us       BIGINT  NOT NULL
+);
+CREATE TABLE completion (        -- which engine has dropped its copies
+    erasure       BIGINT  NOT NULL,
+    engine        TEXT    NOT NULL,
+    stores        TEXT    NOT NULL,  -- canonical JSON
+    sequence      BIGINT  NOT NULL,
+    time_us       BIGINT  NOT NULL
 );

@@ -6,15 +6,22 @@ CREATE TABLE event (
     time_us  BIGINT NOT NULL,   -- the log's time: the server's, made monotone
     subject  TEXT   NOT NULL,
     msg_id   TEXT   NOT NULL,   -- Nats-Msg-Id, '' without one
-    payload  BLOB   NOT NULL
+    payload  BLOB   NOT NULL,
+    redacted BOOLEAN NOT NULL   -- erased in part: the row no longer gives its leaf
 );
 CREATE TABLE leaf (             -- outlives its event: an erased one keeps its leaf
     sequence BIGINT NOT NULL,
     hash     BLOB   NOT NULL
 );
 CREATE TABLE checkpoint (       -- one row
-    sequence  BIGINT NOT NULL,
-    time_us   BIGINT NOT NULL,
-    namespace TEXT   NOT NULL,
-    format    INTEGER NOT NULL  -- of this file
+    sequence  BIGINT  NOT NULL,
+    time_us   BIGINT  NOT NULL,
+    namespace TEXT    NOT NULL,
+    format    INTEGER NOT NULL, -- of this file
+    rewrite   INTEGER NOT NULL  -- how often it was written anew, without what was erased
+);
+CREATE TABLE erased (           -- what is no longer in this file
+    erasure  BIGINT  NOT NULL,  -- sequence of its `Erased`
+    messages BIGINT  NOT NULL,  -- how many went, as a whole or in part
+    events   BIGINT  NOT NULL
 );

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import structlog
@@ -18,7 +18,8 @@ from memfold.errors import StorageError
 from memfold_projections.database import MEMORY_MIB
 from memfold_projections.files import GenerationFiles
 from memfold_projections.generation import Folded, Generation
-from memfold_projections.log import Log
+from memfold_projections.log import Log, remove_log, rewritten_path
+from memfold_projections.reader import reading
 from memfold_projections.recent import Recent
 from memfold_projections.refolding import Beside
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    from memfold.erasure import Erasure
     from memfold.wire import Recorded
+
+LOG: Final = "log.duckdb"
 
 _log = structlog.get_logger(__name__)
 
@@ -76,8 +80,13 @@ class Store:
                 it may be the only whole copy of the log.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        self._files = GenerationFiles(directory, namespace, memory_mib // 2)
-        self.log = Log(directory / "log.duckdb", namespace, memory_mib=memory_mib // 2)
+        self.namespace = namespace
+        self.memory_mib = memory_mib // 2
+        """What DuckDB may use for one file."""
+        self._files = GenerationFiles(directory, namespace, self.memory_mib)
+        remove_log(rewritten_path(directory / LOG))
+        self.log = Log(directory / LOG, namespace, memory_mib=self.memory_mib)
+        self._files.rewrite = self.log.rewrite
         self._progress = progress
         self._renewed: tuple[int, Generation] | None = None
         self.folding = threading.Lock()
@@ -138,10 +147,11 @@ class Store:
             self._renew(self.generation.damage)
 
     @contextmanager
-    def beside(self, *, kept: bool = False) -> Generator[Beside]:
+    def beside(self, *, kept: bool = False, rewrite: int | None = None) -> Generator[Beside]:
         """Open a generation beside the live one: an empty one, or with ``kept`` the one before it.
 
-        From any thread. A new one that was not adopted is removed at the end of the block.
+        ``rewrite`` is that of a log that takes this one's place together with it. From any thread.
+        A new one that was not adopted is removed at the end of the block.
 
         Raises:
             NotFound: there is none to go back to.
@@ -150,7 +160,7 @@ class Store:
         if kept:
             number, generation = self._files.open_kept()
         else:
-            number, generation = self._files.create()
+            number, generation = self._files.create(rewrite=rewrite)
         beside = Beside(number, generation, self.log, self.folding)
         try:
             yield beside
@@ -169,6 +179,36 @@ class Store:
         for messages in self.log.read(beside.generation.sequence):
             beside.fold(messages)
         self._install(beside.number, beside.generation, keep=keep)
+
+    def adopt_rewritten(self, log: Path, beside: Beside) -> None:
+        """Put a log without what was erased, and the generation folded from it, in their places.
+
+        Nothing is kept to go back to. After a crash in between, the log counts: a generation that
+        was folded from the one before is removed when the directory is opened.
+
+        Raises:
+            StorageError: somebody reads the log for too long; nothing has changed.
+        """
+        self.log.replace_by(log)
+        self._files.rewrite = self.log.rewrite
+        self._install(beside.number, beside.generation, keep=False)
+
+    def erasures_pending(self) -> list[Erasure]:
+        """Return the erasures that are folded, and whose targets are still in the log's file."""
+        done = {row[0] for row in self.log.erased()}
+        with reading(self.generation) as reader:
+            return [erasure for erasure in reader.erasures() if erasure.sequence not in done]
+
+    def erasures_untold(self, engine: str) -> list[tuple[Erasure, dict[str, int]]]:
+        """Return what was erased here and has no record of that yet, with how much it was."""
+        counts = {row[0]: {"messages": row[1], "events": row[2]} for row in self.log.erased()}
+        with reading(self.generation) as reader:
+            told = reader.completed_by(engine)
+            return [
+                (erasure, counts[erasure.sequence])
+                for erasure in reader.erasures()
+                if erasure.sequence in counts and erasure.sequence not in told
+            ]
 
     def forget_kept(self) -> None:
         """Remove the generation that is kept to go back to."""
@@ -218,6 +258,9 @@ class Store:
         number = self._files.number
         try:
             generation = self._files.open(number)
+            if generation.rewrite != self.log.rewrite:
+                generation.close()
+                return self._begin_generation(number, "something was erased since")
             if generation.sequence <= self.log.sequence:
                 self._files.point_to(number, kept=self._files.kept)
                 return number, generation
@@ -228,8 +271,11 @@ class Store:
         return self._begin_generation(number, reason)
 
     def _begin_generation(self, before: int, reason: str) -> tuple[int, Generation]:
-        """Begin a new generation: they are disposable, the odd one is kept for inspection."""
+        """Begin a new generation: they are disposable, the odd one is kept for inspection.
+
+        Unless something was ever erased: then it may hold that.
+        """
         _log.warning("generation_set_aside", file=self._files.path(before).name, reason=reason)
         number, generation = self._files.create()
-        self._files.point_to(number, kept=before)
+        self._files.point_to(number, kept=None if self.log.rewrite else before)
         return number, generation

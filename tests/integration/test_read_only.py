@@ -47,6 +47,8 @@ def thread_writes(thread: Thread) -> list[Write]:
         thread.archive,
         thread.unarchive,
         thread.clone,
+        thread.erase,
+        lambda: thread.erase("m1"),
         *memory_writes(thread.working_memory),
     ]
 
@@ -54,6 +56,7 @@ def thread_writes(thread: Thread) -> list[Write]:
 def resource_writes(resource: Resource) -> list[Write]:
     return [
         lambda: resource.update(metadata={"a": 1}),
+        resource.erase,
         *memory_writes(resource.working_memory),
         *thread_writes(resource.thread("t")),
     ]
@@ -71,6 +74,7 @@ def all_writes(memory: Memory) -> list[Write]:
     return [
         lambda: memory.publish([prepared]),
         memory.ensure_streams,
+        lambda: memory.erase_event((1, 0)),
         *memory_writes(memory.defaults),
         *resource_writes(memory.resource("alice")),
     ]
@@ -120,6 +124,7 @@ READS = {
     "attachment",
     "clones",
     "definition",
+    "erasures",
     "get",
     "history",
     "known",
@@ -138,10 +143,10 @@ READS = {
     "threads",
 }
 WRITES = {
-    Memory: {"publish", "ensure_streams"},
-    Resource: {"update"},
+    Memory: {"publish", "ensure_streams", "erase_event"},
+    Resource: {"update", "erase"},
     Thread: {
-        *("create", "update", "delete", "archive", "unarchive", "clone"),
+        *("create", "update", "delete", "archive", "unarchive", "clone", "erase"),
         *("append", "update_message", "delete_messages"),
     },
     WorkingMemory: {"merge", "replace", "append", "edit", "define"},

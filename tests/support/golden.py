@@ -142,6 +142,31 @@ CASES: dict[str, list[Published]] = {
         ),
     ],
     "ResourceUpdated": [("ResourceUpdated", None, {"metadata": {"plan": "pro", "gone": None}})],
+    "Erased.resource": [APPEND, ("Erased", None, {"target": "resource", "reason": "asked to"})],
+    "Erased.thread": [APPEND, ("Erased", "t1", {"target": "thread"})],
+    "Erased.message": [APPEND, ("Erased", "t1", {"target": "message", "message": "m17"})],
+    "Erased.event": [APPEND, ("Erased", "t1", {"target": "event", "position": [1, 0]})],
+    "Redacted": [("Redacted", None, {"erasure": 9, "sequences": [[1, 3], [5, 5]]})],
+    "Restated": [
+        (
+            "Restated",
+            "t1",
+            {
+                "erasure": 9,
+                "position": [4, 1],
+                "subject": "memfold.events.3.user_123.t1.messages.support-bot",
+                "time_ns": 1764000000123456789,
+                "event": "eyJpZCI6ImUifQ==",
+            },
+        )
+    ],
+    "ErasureCompleted": [
+        (
+            "ErasureCompleted",
+            None,
+            {"erasure": 9, "engine": "7c0f", "stores": {"log": 3, "generations": 2}},
+        )
+    ],
 }
 
 

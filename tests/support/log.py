@@ -30,6 +30,10 @@ FACETS: dict[str, Facet] = {
     "ThreadUnarchived": "thread",
     "ThreadCloned": "thread",
     "ResourceUpdated": "resource",
+    "Erased": "erasure",
+    "Redacted": "erasure",
+    "Restated": "erasure",
+    "ErasureCompleted": "erasure",
 }
 
 

@@ -75,6 +75,13 @@ def _data(  # noqa: PLR0911  # one strategy for each type
             return st.fixed_dictionaries({"title": titles, "metadata": PATCHES})
         case "ResourceUpdated":
             return st.fixed_dictionaries({"metadata": PATCHES})
+        case "Erased":
+            targets: list[dict[str, Any]] = [
+                {"target": "event", "position": [1, 0]},
+                *([{"target": "resource"}] if thread is None else []),
+                *([{"target": "thread"}, {"target": "message", "message": "m1"}] if thread else []),
+            ]
+            return st.sampled_from(targets)
         case _:
             return st.just({})
 
@@ -86,7 +93,7 @@ def publishes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     facet = FACETS[type_]
     resource = draw(st.sampled_from(["u1", "u2"]))
     thread = draw(st.sampled_from(["t1", "t2"]))
-    scoped = facet == "resource" or (facet == "memory" and draw(st.booleans()))
+    scoped = facet == "resource" or (facet in {"memory", "erasure"} and draw(st.booleans()))
     place = None if scoped else thread
     event = envelope(type_, draw(_data(type_, place)))
     if not scoped:

@@ -118,6 +118,22 @@ async def threads(thread: memfold.Thread) -> None:
     assert_type(snapshot.lag, int)
     assert_type(await thread.history(limit=3), list[memfold.Change])
     assert_type(await thread.delete(), memfold.Receipt)
+    assert_type(await thread.erase(dry_run=True), memfold.ErasureReport)
+    assert_type(await thread.erase("m17", reason="asked for"), memfold.ErasureReport)
+
+
+def tell(phase: str, done: int, total: int | None) -> None:
+    assert done <= (total or done), phase
+
+
+async def erasing(memory: memfold.Memory, resource: memfold.Resource) -> None:
+    report = await resource.erase(reason="asked for", progress=tell)
+    assert_type(report, memfold.ErasureReport)
+    assert_type(report.erasure, int)
+    assert_type(report.engines, dict[str, dict[str, int]])
+    assert_type(report.remains, tuple[str, ...])
+    assert_type(await memory.erase_event((12, 0), dry_run=True), memfold.ErasureReport)
+    assert_type(await memory.erasures("user_123", limit=3), list[dict[str, Any]])
 
 
 async def messages(thread: memfold.Thread, several: Sequence[memfold.Message]) -> None:

@@ -1,0 +1,315 @@
+"""What an ``Erased`` covers in the log, and what is left of a message that it covers in part. Pure.
+
+Whoever erases (a client in the stream, each engine in its own copies) asks here, so that all come
+to the same bytes. Payloads are anything that a publisher could send.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from memfold.canonical import is_array, is_object
+from memfold.errors import InvalidEvent
+from memfold.events import Erased, ErasureCompleted, Redacted, Restated
+from memfold.gate import parse
+from memfold.provenance import Position
+from memfold.subjects import Address
+from memfold.wire import Event, Recorded
+
+FACET: Final = "erasure"
+KEPT: Final = frozenset({Erased.type, Redacted.type, ErasureCompleted.type})
+"""Records of the log itself: they hold ids, positions and reasons, and explain the holes."""
+
+_TOKENS: Final = 7
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_ERASED_ITEM: Final = b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One ``Erased``: all of its target below ``sequence`` is to go.
+
+    ``resource`` and ``thread`` are None where the subject has ``_``.
+    """
+
+    sequence: int
+    resource: str | None
+    thread: str | None
+    target: str
+    message: str | None = None
+    position: Position | None = None
+
+    @classmethod
+    def of(cls, sequence: int, address: Address, data: Erased) -> Erasure:
+        """Return what an ``Erased`` at a sequence and address asks for."""
+        return cls(
+            sequence,
+            address.resource,
+            address.thread,
+            data.target,
+            data.message,
+            None if data.position is None else (data.position[0], data.position[1]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an erasure covers of one message, and what it leaves.
+
+    ``covered`` are the indexes of its events that go; ``kept`` the others by index, as JSON. With
+    nothing kept the message goes as a whole.
+    """
+
+    covered: tuple[int, ...]
+    kept: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
+
+
+def part_of(erasure: Erasure, message: Recorded) -> Part | None:
+    """Return what an erasure covers of a message; None if nothing.
+
+    What cannot be read goes with its resource or thread, and by its position.
+    """
+    if message.sequence >= erasure.sequence:
+        return None
+    tokens = message.subject.split(".")
+    if len(tokens) != _TOKENS:
+        return None
+    _, _, _, resource, thread, facet, _ = tokens
+    # The subject is the authority for what may be erased, too.
+    ours = same_token(resource, erasure.resource) and (
+        erasure.target == "resource" or same_token(thread, erasure.thread)
+    )
+    elsewhere = erasure.position is not None and erasure.position[0] != message.sequence
+    if not ours or (elsewhere and facet != FACET):
+        return None
+    return _part(erasure, facet, message)
+
+
+def _part(erasure: Erasure, facet: str, message: Recorded) -> Part | None:
+    items = _items(message.payload)
+    if items is None:
+        whole = erasure.target in {"resource", "thread"} or (
+            erasure.position is not None and facet != FACET
+        )
+        return Part((0,)) if whole else None
+    covered: list[int] = []
+    kept: dict[int, bytes] = {}
+    for index, item in enumerate(items):
+        if item is None and message.leaf is not None:
+            continue
+        if _covers(erasure, facet, (message.sequence, index), item):
+            covered.append(index)
+        else:
+            kept[index] = _encoded(item)
+    return Part(tuple(covered), kept) if covered else None
+
+
+def _covers(erasure: Erasure, facet: str, position: Position, item: Any) -> bool:  # noqa: ANN401  # JSON
+    if facet == FACET:
+        return _covers_record(erasure, item)
+    match erasure.target:
+        case "event":
+            return position == erasure.position
+        case "message":
+            return facet == "messages" and erasure.message in _message_ids(item)
+        case _:
+            return True
+
+
+def _covers_record(erasure: Erasure, item: Any) -> bool:  # noqa: ANN401  # any JSON value
+    """Tell whether a record of the log goes: only what holds contents does."""
+    type_ = item.get("type") if is_object(item) else None
+    if isinstance(type_, str) and type_ in KEPT:
+        return False
+    if erasure.target in {"resource", "thread"}:
+        return True
+    inner = restated(item) if type_ == Restated.type else None
+    if inner is None:
+        return False
+    return _covers(erasure, _facet(inner), inner.position, _parsed(inner.event))
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """An event that was said again, from a message that is gone."""
+
+    position: Position
+    subject: str
+    time_ns: int
+    event: bytes
+
+
+def restated(item: Any) -> Survivor | None:  # noqa: ANN401  # any JSON value
+    """Return what a raw ``Restated`` says; None if it cannot be read."""
+    try:
+        data = Restated.model_validate(item["data"])
+        event = base64.b64decode(data.event, validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return None
+    return Survivor((data.position[0], data.position[1]), data.subject, data.time_ns, event)
+
+
+def restatements(erasure: int, message: Recorded, part: Part) -> list[dict[str, Any]]:
+    """Return the ``data`` of the ``Restated`` that keep what an erasure leaves of a message.
+
+    What was said again before is said once more, in the same words.
+    """
+    found: list[dict[str, Any]] = []
+    for index, event in part.kept.items():
+        again = restated(_parsed(event)) if _facet(message) == FACET else None
+        if again is None and _facet(message) == FACET:
+            # Records travel alone; one that somebody put beside contents goes with those.
+            continue
+        survivor = again or Survivor(
+            (message.sequence, index), message.subject, message.time_ns, event
+        )
+        found.append(
+            {
+                "erasure": erasure,
+                "position": list(survivor.position),
+                "subject": survivor.subject,
+                "time_ns": survivor.time_ns,
+                "event": base64.b64encode(survivor.event).decode(),
+            }
+        )
+    return found
+
+
+def said_again(message: Recorded) -> list[bytes]:
+    """Return the events that a message of the facet says again, as JSON."""
+    if _facet(message) != FACET:
+        return []
+    inner = [restated(item) for item in _items(message.payload) or ()]
+    return [survivor.event for survivor in inner if survivor is not None]
+
+
+def redacted_payload(kept: Mapping[int, bytes]) -> bytes:
+    """Return the payload that is left of a message: its kept events, null where one is gone."""
+    if not kept:
+        return b""
+    items = [kept.get(index, _ERASED_ITEM) for index in range(max(kept) + 1)]
+    return b"[" + b",".join(items) + b"]"
+
+
+def redacted(message: Recorded, part: Part, leaf: bytes) -> Recorded:
+    """Return what is left of a message as the log keeps it. A ``Msg-Id`` is an id of an event.
+
+    What said events again goes as a whole: those that are kept are said once more, elsewhere.
+    """
+    if not part.kept or _facet(message) == FACET:
+        return gone(message.sequence, leaf)
+    payload = redacted_payload(part.kept)
+    return Recorded(message.sequence, message.time_ns, message.subject, payload, "", leaf)
+
+
+def gone(sequence: int, leaf: bytes) -> Recorded:
+    """Return what is left of a message of which nothing is left."""
+    return Recorded(sequence, 0, "", b"", "", leaf)
+
+
+class Holes:
+    """What the records of a stream say of the messages that are no longer there."""
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []
+        self._kept: dict[int, dict[int, Survivor]] = {}
+
+    def add(self, event: Event) -> None:
+        """Take in one event of the facet ``erasure``, in the log's order."""
+        match event.data:
+            case Redacted(sequences=sequences):
+                self._ranges.extend((first, last) for first, last in sequences)
+            case Restated() as data:
+                survivor = restated({"data": data.model_dump()})
+                if survivor is not None:
+                    self._kept.setdefault(survivor.position[0], {})[survivor.position[1]] = survivor
+            case _:
+                pass
+
+    def explains(self, sequence: int) -> bool:
+        """Tell whether a record says that this message was to be deleted."""
+        return any(first <= sequence <= last for first, last in self._ranges)
+
+    def unexplained(self, first: int, last: int) -> int | None:
+        """Return the first sequence of a range that no record speaks of; None if there is none."""
+        at = first
+        for begin, end in sorted(self._ranges):
+            if begin > at:
+                break
+            at = max(at, end + 1)
+        return at if at <= last else None
+
+    def message(self, sequence: int, leaf: bytes) -> Recorded:
+        """Return what is left of a message that is no longer there."""
+        kept = self._kept.get(sequence)
+        if not kept:
+            return gone(sequence, leaf)
+        first = kept[min(kept)]
+        payload = redacted_payload({index: each.event for index, each in kept.items()})
+        return Recorded(sequence, first.time_ns, first.subject, payload, "", leaf)
+
+
+def ranges(sequences: Sequence[int]) -> list[list[int]]:
+    """Return sorted sequences as ranges, both ends included."""
+    found: list[list[int]] = []
+    for sequence in sequences:
+        if found and found[-1][1] == sequence - 1:
+            found[-1][1] = sequence
+        else:
+            found.append([sequence, sequence])
+    return found
+
+
+def _facet(message: Recorded | Survivor) -> str:
+    return "".join(message.subject.split(".")[5:6])
+
+
+def _items(payload: bytes) -> list[Any] | None:
+    """Return the items of a payload as a reader of the log counts them; None if it is no JSON."""
+    try:
+        parsed = parse(payload)
+    except InvalidEvent:
+        return None
+    return parsed if is_array(parsed) else [parsed]
+
+
+def _parsed(event: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    try:
+        return parse(event)
+    except InvalidEvent:
+        return None
+
+
+def _encoded(item: Any) -> bytes:  # noqa: ANN401  # any JSON value
+    """Return an item's JSON: also of what the canonical writer refuses, a number beyond 64 bits."""
+    return json.dumps(item, separators=(",", ":")).encode()
+
+
+def _message_ids(item: Any) -> tuple[object, ...]:  # noqa: ANN401  # any JSON value
+    """Return the message ids that an event of the facet ``messages`` may be about."""
+    data = item.get("data") if is_object(item) else None
+    if not is_object(data):
+        return ()
+    body = data.get("message")
+    return data.get("id"), body.get("id") if is_object(body) else None
+
+
+@lru_cache(maxsize=65536)
+def same_token(written: str, name: str | None) -> bool:
+    """Tell whether a token of a subject means an id, in its own form or another one."""
+    if name is None:
+        return written == "_"
+    if written == "_":
+        return False
+    raw = _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), written)
+    try:
+        return raw.encode("latin-1") == name.encode()
+    except UnicodeEncodeError:
+        return written == name
