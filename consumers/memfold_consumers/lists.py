@@ -1,10 +1,10 @@
-"""Answers of the lists: a page of threads, resources or messages as one JSON reply."""
+"""Answers in JSON: pages of threads, resources or messages, and single documents."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from memfold.canonical import encode, to_us
+from memfold.canonical import encode, from_us, to_us
 from memfold.errors import InvalidEvent, InvalidRequest
 from memfold.gate import check
 from memfold.limits import PAYLOAD_BYTES_MAX
@@ -15,15 +15,18 @@ from memfold_projections.messages import Selection, count_messages, message_page
 from memfold_projections.metadata import Wanted
 
 if TYPE_CHECKING:
+    from memfold.state import Memory, Resource, Thread
     from memfold_consumers.requests import (
         ClonesRequest,
         ListRequest,
         MessagesRequest,
+        PastRequest,
         ResourcesRequest,
         ThreadsRequest,
         WindowRequest,
     )
     from memfold_projections.reader import Reader
+    from memfold_projections.rows import Row
 
 BYTES_MAX: Final = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES
 """What a reply holds of a list, in bytes."""
@@ -31,13 +34,13 @@ BYTES_MAX: Final = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES
 
 def threads(reader: Reader, resource: str | None, request: ThreadsRequest) -> bytes:
     """Return a page of threads."""
-    meant = Filter(_as_of(reader, request.as_of), resource, request.archived, _wanted(request))
+    meant = Filter(as_of(reader, request), resource, request.archived, _wanted(request))
     return _page(reader, THREADS, "threads", meant, request)
 
 
 def resources(reader: Reader, request: ResourcesRequest) -> bytes:
     """Return a page of resources."""
-    meant = Filter(_as_of(reader, request.as_of), metadata=_wanted(request))
+    meant = Filter(as_of(reader, request), metadata=_wanted(request))
     return _page(reader, RESOURCES, "resources", meant, request)
 
 
@@ -50,7 +53,7 @@ def messages(reader: Reader, resource: str, request: MessagesRequest) -> bytes:
     meant = Selection(
         resource=resource,
         threads=several if request.thread is None else (request.thread,),
-        as_of=_as_of(reader, request.as_of),
+        as_of=as_of(reader, request),
         since=None if request.since is None else to_us(request.since),
         until=None if request.until is None else to_us(request.until),
         metadata=_wanted(request),
@@ -65,7 +68,7 @@ def messages(reader: Reader, resource: str, request: MessagesRequest) -> bytes:
         skip=request.skip,
     )
     total = count_messages(reader, meant) if request.total else None
-    return answer(reader.sequence, "messages", page.messages, page.next, total)
+    return answer(meant.as_of, "messages", page.messages, page.next, total)
 
 
 def window(reader: Reader, resource: str, request: WindowRequest) -> bytes:
@@ -73,7 +76,7 @@ def window(reader: Reader, resource: str, request: WindowRequest) -> bytes:
     meant = Selection(
         resource=resource,
         threads=None if request.thread is None else (request.thread,),
-        as_of=_as_of(reader, request.as_of),
+        as_of=as_of(reader, request),
     )
     found = message_windows(
         reader,
@@ -84,7 +87,7 @@ def window(reader: Reader, resource: str, request: WindowRequest) -> bytes:
         bytes_max=BYTES_MAX,
         behind=request.behind,
     )
-    answered = answer(reader.sequence, "messages", found.messages, found.next)
+    answered = answer(meant.as_of, "messages", found.messages, found.next)
     return b'%b,"older":%d,"newer":%d}' % (answered[:-1], found.older, found.newer)
 
 
@@ -109,6 +112,29 @@ def answer(
     )
 
 
+def document(
+    sequence: int, name: str, entity: Memory | Thread | Resource | None, shown: bytes
+) -> bytes:
+    """Answer with one document; the revision of its subject counts even where there is none."""
+    revision = 0 if entity is None else entity.revision
+    parts = (sequence, revision, name.encode(), shown)
+    return b'{"sequence":%d,"revision":%d,"%b":%b}' % parts
+
+
+def parked(row: Row) -> dict[str, Any]:
+    """Return a parked event as it is shown."""
+    sequence, index, resource, thread, reason, detail, time_us = row
+    return {
+        "sequence": sequence,
+        "index": index,
+        "time": from_us(time_us),
+        "resource": resource or None,
+        "thread": thread or None,
+        "reason": reason,
+        "detail": detail,
+    }
+
+
 def _page(
     reader: Reader,
     kind: lists.Kind,
@@ -120,14 +146,13 @@ def _page(
     sorting = Sorting(request.order, request.descending)
     page = lists.list_page(reader, kind, meant, sorting, part)
     total = lists.count_entries(reader, kind, meant) if request.total else None
-    return answer(reader.sequence, name, page.entries, page.next, total)
+    return answer(meant.as_of, name, page.entries, page.next, total)
 
 
-def _as_of(reader: Reader, asked: int | None) -> int:
-    if asked is not None and asked > reader.sequence:
-        message = f"as_of {asked} is not folded yet"
-        raise InvalidRequest(message)
-    return reader.sequence if asked is None else asked
+def as_of(reader: Reader, request: PastRequest) -> int:
+    """Return the sequence that an answer is of: the one asked for, or the newest."""
+    past = request.past()
+    return reader.sequence if past is None else past
 
 
 def _wanted(request: ListRequest) -> Wanted:

@@ -15,19 +15,26 @@ import duckdb
 import orjson
 import structlog
 
-from memfold.canonical import encode, from_us
+from memfold.canonical import encode
 from memfold.errors import InvalidId, InvalidRequest, MemfoldError, NotYetConsistent, StorageError
 from memfold.ids import decode_token
 from memfold.limits import PAYLOAD_BYTES_MAX
-from memfold_consumers import lists, requests
+from memfold_consumers import accounts, lists, requests
+from memfold_consumers.moments import Moments
 from memfold_consumers.requests import read_request
 from memfold_consumers.snapshots import load_snapshot, snapshot_json
 from memfold_projections.history import changes, parked_whole
+from memfold_projections.past import (
+    LAST,
+    definition_as_of,
+    memory_as_of,
+    resource_as_of,
+    thread_as_of,
+)
 from memfold_projections.reader import Reader, reading
 from memfold_projections.views import definition_json, memory_json, resource_view
 
 if TYPE_CHECKING:
-    from memfold.state import Memory, Resource, Thread
     from memfold_consumers.blobs import Blobs
     from memfold_consumers.checkpoint import Checkpoint
     from memfold_consumers.jobs import Jobs
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
     from memfold_projections.store import Store
 
 T = TypeVar("T")
+D = TypeVar("D", bound=requests.DocumentRequest)
 
 OUTCOMES_MAX: Final = 10_000
 
@@ -61,6 +69,7 @@ class Queries:
         self._namespace = namespace
         self._blobs = blobs
         self._jobs = jobs
+        self._moments = Moments(store, checkpoint, stream_sequence)
         self._stream_sequence = stream_sequence
         self._status = status
         self._on_damage = on_damage
@@ -73,6 +82,8 @@ class Queries:
             resource = None if name == "_" else decode_token(name)
             if model is not requests.StatusRequest:
                 await self._checkpoint.reach(request.min_sequence, timeout_s=request.wait_ms / 1000)
+            if isinstance(request, requests.PastRequest):
+                request = await self._moments.resolved(request)
             return _sendable(await work(self, resource, request))
         except InvalidId as error:
             return _error(InvalidRequest(error.message))
@@ -93,8 +104,9 @@ class Queries:
     async def snapshot(self, resource: str | None, request: requests.SnapshotRequest) -> bytes:
         """Return working memories, the thread and its last messages in one answer."""
         name = _require(resource)
-        live = self._store.live
-        found = live.recent.snapshot(name, request.thread, request.last)
+        live, found = self._store.live, None
+        if request.as_of is None:
+            found = live.recent.snapshot(name, request.thread, request.last)
         if found is not None:
             hit, rest = found, None
         else:
@@ -115,8 +127,14 @@ class Queries:
             _require(resource)
 
         def read(reader: Reader) -> bytes:
-            memory, in_force = reader.memory_in_force(resource, request.thread)
-            answer = _document(reader, "working_memory", memory, memory_json(memory))
+            past = request.past()
+            if past is None:
+                memory, in_force = reader.memory_in_force(resource, request.thread)
+            else:
+                memory = memory_as_of(reader, resource, request.thread, past)
+                in_force = definition_as_of(reader, resource, request.thread, past)
+            at = lists.as_of(reader, request)
+            answer = lists.document(at, "working_memory", memory, memory_json(memory))
             return b'%b,"definition":%b}' % (answer[:-1], definition_json(in_force, memory))
 
         return await self._read(read)
@@ -126,20 +144,25 @@ class Queries:
         name = _require(resource)
 
         def read(reader: Reader) -> bytes:
-            shown = reader.thread(name, request.thread)
-            return _document(reader, "thread_state", shown.thread, shown.encoded)
+            past, thread = request.past(), request.thread
+            if past is None:
+                shown = reader.thread(name, thread)
+            else:
+                shown = thread_as_of(reader, name, thread, past)
+            at = lists.as_of(reader, request)
+            return lists.document(at, "thread_state", shown.thread, shown.encoded)
 
         return await self._read(read)
 
     async def resource(self, resource: str | None, request: requests.ResourceRequest) -> bytes:
         """Return one resource, or null."""
-        del request
         name = _require(resource)
 
         def read(reader: Reader) -> bytes:
-            found = reader.resource(name)
+            past = request.past()
+            found = reader.resource(name) if past is None else resource_as_of(reader, name, past)
             shown = None if found is None or not found.live else resource_view(name, found)
-            return _document(reader, "resource", found, encode(shown))
+            return lists.document(lists.as_of(reader, request), "resource", found, encode(shown))
 
         return await self._read(read)
 
@@ -221,14 +244,29 @@ class Queries:
                 self._namespace,
                 name,
                 request.thread,
-                after=request.after,
+                after=max(request.after, (request.past("since") or -1, LAST)),
                 limit=request.limit,
                 bytes_max=lists.BYTES_MAX,
+                upto=request.past(),
                 everything=request.everything,
             )
-            return lists.answer(reader.sequence, "changes", found, after)
+            return lists.answer(lists.as_of(reader, request), "changes", found, after)
 
         return await self._read(read)
+
+    async def document_history(
+        self, resource: str | None, request: requests.DocumentHistoryRequest
+    ) -> bytes:
+        """Return a page of what changed one document."""
+        return await self._account(resource, request, accounts.history)
+
+    async def blame(self, resource: str | None, request: requests.BlameRequest) -> bytes:
+        """Return which event set each part of a document."""
+        return await self._account(resource, request, accounts.blame)
+
+    async def diff(self, resource: str | None, request: requests.DiffRequest) -> bytes:
+        """Return what differs in a document between two moments."""
+        return await self._account(resource, request, accounts.diff)
 
     async def resources(self, resource: str | None, request: requests.ResourcesRequest) -> bytes:
         """Return a page of all resources."""
@@ -240,7 +278,7 @@ class Queries:
 
         def read(reader: Reader) -> bytes:
             rows = reader.parked(resource, after=request.after, limit=request.limit + 1)
-            found = [_parked(row) for row in rows[: request.limit]]
+            found = [lists.parked(row) for row in rows[: request.limit]]
             more = len(rows) > request.limit
             after = [found[-1]["sequence"], found[-1]["index"]] if more else None
             return encode({"sequence": reader.sequence, "parked": found, "next": after})
@@ -288,6 +326,14 @@ class Queries:
         }
         return orjson.dumps(status)
 
+    async def _account(
+        self, resource: str | None, request: D, work: Callable[[accounts.Asked, D], bytes]
+    ) -> bytes:
+        name, log = _require(resource), self._store.log
+        return await self._read(
+            lambda reader: work(accounts.Asked(log, reader, name, request), request)
+        )
+
     async def _read(self, work: Callable[[Reader], T], generation: Generation | None = None) -> T:
         def run() -> T:
             with reading(generation or self._store.generation) as reader:
@@ -310,6 +356,9 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "outcome": (requests.OutcomeRequest, Queries.outcome),
     "known": (requests.KnownRequest, Queries.known),
     "history": (requests.HistoryRequest, Queries.history),
+    "document_history": (requests.DocumentHistoryRequest, Queries.document_history),
+    "blame": (requests.BlameRequest, Queries.blame),
+    "diff": (requests.DiffRequest, Queries.diff),
     "resources": (requests.ResourcesRequest, Queries.resources),
     "parked": (requests.ParkedRequest, Queries.parked),
     "erasures": (requests.ErasuresRequest, Queries.erasures),
@@ -341,29 +390,3 @@ def _error(error: MemfoldError) -> bytes:
     if reason is not None:
         body["reason"] = reason
     return orjson.dumps({"error": body})
-
-
-def _document(
-    reader: Reader, name: str, entity: Memory | Thread | Resource | None, shown: bytes
-) -> bytes:
-    """Answer with one document; the revision of its subject counts even where there is none."""
-    revision = 0 if entity is None else entity.revision
-    return b'{"sequence":%d,"revision":%d,"%b":%b}' % (
-        reader.sequence,
-        revision,
-        name.encode(),
-        shown,
-    )
-
-
-def _parked(row: tuple[Any, ...]) -> dict[str, Any]:
-    sequence, index, resource, thread, reason, detail, time_us = row
-    return {
-        "sequence": sequence,
-        "index": index,
-        "time": from_us(time_us),
-        "resource": resource or None,
-        "thread": thread or None,
-        "reason": reason,
-        "detail": detail,
-    }

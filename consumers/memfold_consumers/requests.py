@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +25,8 @@ def _in_columns(value: int) -> int:
 Sequence = Annotated[int, AfterValidator(_in_columns)]
 """A number that the projection's columns can be compared with."""
 FromZero = Annotated[int, Field(ge=0), AfterValidator(_in_columns)]
+Moment = Annotated[int, Field(strict=True, ge=0), AfterValidator(_in_columns)] | Time
+"""A sequence, or a time: then the last sequence that was recorded by then."""
 Position = tuple[Sequence, Sequence]
 Hash = Annotated[str, Field(pattern=f"^{HASH.pattern}$")]
 """A SHA-256 in lower-case hexadecimal digits."""
@@ -41,30 +44,48 @@ class Request(BaseModel):
     """How long to wait for it."""
 
 
-class SnapshotRequest(Request):
+class PastRequest(Request):
+    """What operations take that can answer as of an earlier sequence or time.
+
+    What is ahead of the checkpoint is waited for. The answer's ``sequence`` is the one it is of.
+    """
+
+    moments: ClassVar[tuple[str, ...]] = ("as_of",)
+    """The arguments that may be times."""
+
+    as_of: Moment | None = None
+
+    def past(self, name: str = "as_of") -> int | None:
+        """Return the sequence that is asked for, once times were resolved; None means now."""
+        found = getattr(self, name)
+        assert not isinstance(found, datetime), "times are resolved before a query is answered"
+        return None if found is None else int(found)
+
+
+class SnapshotRequest(PastRequest):
     """``snapshot``: working memories, thread and its last messages, at one sequence."""
 
     thread: Id | None = None
     last: Annotated[int, Field(ge=0, le=1_000_000)] = 20
 
 
-class WorkingMemoryRequest(Request):
+class WorkingMemoryRequest(PastRequest):
     """``working_memory``: the resource's, or one thread's, with the definition in force."""
 
     thread: Id | None = None
 
 
-class ThreadRequest(Request):
+class ThreadRequest(PastRequest):
     """``thread``: one thread's title, metadata and incarnation."""
 
     thread: Id
 
 
-class ResourceRequest(Request):
+class ResourceRequest(PastRequest):
     """``resource``: one resource's metadata."""
 
 
-class ListRequest(Request):
+class ListRequest(PastRequest):
     """What every list takes: a part of it, as of one sequence.
 
     ``skip`` leaves out so many entries first; ``as_of`` makes several pages those of one state;
@@ -73,7 +94,6 @@ class ListRequest(Request):
 
     limit: Limit = 100
     skip: FromZero = 0
-    as_of: FromZero | None = None
     total: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
 
@@ -108,7 +128,7 @@ class MessagesRequest(ListRequest):
     until: Time | None = None
 
 
-class WindowRequest(Request):
+class WindowRequest(PastRequest):
     """``window``: a message with neighbours of its own thread, oldest first; empty if unknown.
 
     Without ``thread``, of each thread of the resource that has a message of that id: as many as fit
@@ -120,7 +140,6 @@ class WindowRequest(Request):
     message: Id
     before: Annotated[int, Field(ge=0, le=1000)] = 0
     after: Annotated[int, Field(ge=0, le=1000)] = 0
-    as_of: FromZero | None = None
     behind: Position | None = None
 
 
@@ -164,16 +183,69 @@ class KnownRequest(Request):
     ids: Annotated[list[str], Field(max_length=1000)]
 
 
-class HistoryRequest(Request):
+class HistoryRequest(PastRequest):
     """``history``: a page of changes, of the whole resource or one thread.
 
+    Behind the position ``after`` and the moment ``since``, up to the moment ``as_of``.
     ``everything`` includes events that changed nothing: unchanged, rejected, duplicate.
     """
 
+    moments: ClassVar[tuple[str, ...]] = ("since", "as_of")
+
     thread: Id | None = None
+    since: Moment | None = None
     after: Position = (-1, 0)
     limit: Limit = 1000
     everything: bool = False
+
+
+DocumentName = Literal["working_memory", "metadata"]
+"""A working memory; or a thread's title, metadata and being archived, or a resource's metadata."""
+
+
+class DocumentRequest(PastRequest):
+    """What the questions about one document take: the resource's, or that of a ``thread``."""
+
+    thread: Id | None = None
+    document: DocumentName = "working_memory"
+
+
+class DocumentHistoryRequest(DocumentRequest):
+    """``document_history``: a page of what changed one document, each with before and after.
+
+    Oldest first, behind the position ``after``. ``whole`` asks for the whole document before and
+    after each change as well.
+    """
+
+    after: Position = (-1, 0)
+    limit: Limit = 100
+    whole: bool = False
+
+
+class BlameRequest(DocumentRequest):
+    """``blame``: a page of a document's parts, each with the event that set it.
+
+    ``path`` names a part of a JSON document by its JSON Pointer. ``after`` is the ``next`` of the
+    page before, asked for with the same ``as_of``.
+    """
+
+    path: str | None = None
+    limit: Limit = 1000
+    after: FromZero = 0
+
+
+class DiffRequest(DocumentRequest):
+    """``diff``: a page of what differs in a document between two moments, with the events.
+
+    Between ``start`` and ``as_of``, which is now if not given; both can be times.
+    """
+
+    moments: ClassVar[tuple[str, ...]] = ("start", "as_of")
+
+    start: Moment
+    path: str | None = None
+    limit: Limit = 1000
+    after: FromZero = 0
 
 
 class ResourcesRequest(ListRequest):

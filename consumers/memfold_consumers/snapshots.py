@@ -8,7 +8,8 @@ import orjson
 
 from memfold.canonical import encode
 from memfold.limits import PAYLOAD_BYTES_MAX
-from memfold_projections.messages import EMPTY, Selection, message_page
+from memfold_projections.messages import EMPTY, Page, Selection, message_page
+from memfold_projections.past import snapshot_as_of
 from memfold_projections.recent import Hit
 from memfold_projections.views import memory_json
 
@@ -28,17 +29,11 @@ def load_snapshot(
 
     Returns the snapshot, and where older messages go on if they did not fit.
     """
-    thread = request.thread
+    thread, past = request.thread, request.past()
+    page, rest = _messages(reader, name, request, reader.sequence if past is None else past)
+    if past is not None:
+        return snapshot_as_of(reader, name, thread, past, page.messages), rest
     resource_memory = memory_json(reader.memory(name, None))
-    page = EMPTY
-    if request.last:
-        meant = Selection(name, None if thread is None else (thread,), reader.sequence)
-        page = message_page(
-            reader, meant, limit=request.last, bytes_max=PAYLOAD_BYTES_MAX, newest=True
-        )
-    rest = None
-    if page.next is not None and len(page.messages) < request.last:
-        rest = list(page.next)
     if thread is None:
         recent.remember(reader.sequence, {(name, None): resource_memory}, {}, {})
         return Hit(reader.sequence, resource_memory, b"null", b"null", page.messages), rest
@@ -52,6 +47,20 @@ def load_snapshot(
     )
     hit = Hit(reader.sequence, resource_memory, thread_memory, state.encoded, page.messages)
     return hit, rest
+
+
+def _messages(
+    reader: Reader, name: str, request: SnapshotRequest, as_of: int
+) -> tuple[Page, list[int] | None]:
+    """Return the last messages, and where older ones go on if they did not fit."""
+    if not request.last:
+        return EMPTY, None
+    thread = request.thread
+    meant = Selection(name, None if thread is None else (thread,), as_of)
+    page = message_page(reader, meant, limit=request.last, bytes_max=PAYLOAD_BYTES_MAX, newest=True)
+    if page.next is None or len(page.messages) == request.last:
+        return page, None
+    return page, list(page.next)
 
 
 def snapshot_json(

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from memfold.attachments import Attachment as Attachment
+    from memfold.audit.reads import Blame as Blame
+    from memfold.audit.reads import BlameEntry as BlameEntry
+    from memfold.audit.reads import ChangeEvent as ChangeEvent
+    from memfold.audit.reads import Diff as Diff
+    from memfold.audit.reads import DiffEntry as DiffEntry
+    from memfold.audit.reads import DocumentChange as DocumentChange
+    from memfold.audit.reads import SourceMessage as SourceMessage
+    from memfold.audit.reads import Touched as Touched
     from memfold.building import Prepared as Prepared
     from memfold.clones import Clone as Clone
     from memfold.clones import Cut as Cut
+    from memfold.details import Details as Details
     from memfold.erasing import ErasureReport as ErasureReport
     from memfold.errors import AttachmentDamaged as AttachmentDamaged
     from memfold.errors import BrokerUnavailable as BrokerUnavailable
@@ -73,9 +82,20 @@ if TYPE_CHECKING:
 
 _MODULES: Final = {
     "attachments": ("Attachment",),
+    "audit.reads": (
+        "Blame",
+        "BlameEntry",
+        "ChangeEvent",
+        "Diff",
+        "DiffEntry",
+        "DocumentChange",
+        "SourceMessage",
+        "Touched",
+    ),
     "building": ("Prepared",),
     "clones": ("Clone", "Cut"),
     "erasing": ("ErasureReport",),
+    "details": ("Details",),
     "errors": (
         "AttachmentDamaged",
         "BrokerUnavailable",

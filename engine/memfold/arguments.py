@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeGuard, cast
 
+from memfold.canonical import from_us, to_us
 from memfold.errors import InvalidId, InvalidRequest
 from memfold.ids import check_id
 
+Moment = int | datetime
+"""A sequence, or an aware time: then the last sequence that was recorded by then."""
 REVISION_MAX: Final = (1 << 63) - 1
 
 
@@ -85,6 +89,29 @@ def position_or_none(value: object, what: str) -> tuple[int, int] | None:
             return count(pair[0], what), count(pair[1], what)
     message = f"{what} takes the position of a message: its sequence and its index in the batch"
     raise InvalidRequest(message)
+
+
+def moment(value: object, what: str) -> int | str:
+    """Return a moment as the wire has it.
+
+    Raises:
+        InvalidRequest: it is neither a number from 0 on nor a time with an offset.
+    """
+    if not isinstance(value, datetime):
+        return count(value, f"{what} (a sequence, or a datetime)")
+    if value.tzinfo is None:
+        problem = f"{what} takes a datetime with a time zone"
+        raise InvalidRequest(problem)
+    try:
+        return from_us(to_us(value))
+    except OverflowError:
+        problem = f"{what} is outside the years 1 to 9999 of UTC"
+        raise InvalidRequest(problem) from None
+
+
+def past(as_of: object) -> dict[str, Any]:
+    """Return the argument of a question as of a moment; nothing for now."""
+    return {} if as_of is None else {"as_of": moment(as_of, "as_of=")}
 
 
 def ids(value: object, what: str) -> list[str]:

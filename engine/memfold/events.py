@@ -54,6 +54,13 @@ class Edit(Model):
     replacement: str
 
 
+class Reverts(Model):
+    """The state that an update restores: that of a sequence, whole or at the JSON Pointer path."""
+
+    sequence: Annotated[int, Field(ge=0)]
+    path: str | None = None
+
+
 class Scoped(Data):
     """Base of the events of a working memory; ``scope`` says of which, thread or resource."""
 
@@ -67,6 +74,7 @@ class _MemoryUpdate(Scoped):
 
     reason: str | None = None
     evidence: list[Evidence] = Field(default_factory=list[Evidence])
+    reverts: Reverts | None = None
 
 
 class MemoryMerged(_MemoryUpdate):

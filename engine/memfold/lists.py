@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, cast
 
 import orjson
 
-from memfold.arguments import count, count_or_none
+from memfold.arguments import Moment, count, count_or_none, past
 from memfold.canonical import encode, from_us, to_us
 from memfold.errors import InvalidEvent, InvalidRequest
 from memfold.gate import check
@@ -41,15 +41,15 @@ class ThreadFilter(TypedDict, total=False):
 
     ``metadata``: entries that must be there, each with exactly this JSON value. ``archived``: True
     for the archived ones alone, False for the others alone. ``order`` with ``descending`` (True if
-    not given). ``as_of``: the state at an earlier sequence. ``fresh``: False to take any engine's
-    answer, however old.
+    not given). ``as_of``: the state at an earlier sequence or time. ``fresh``: False to take any
+    engine's answer, however old.
     """
 
     metadata: Mapping[str, Any] | None
     archived: bool | None
     order: ThreadOrder
     descending: bool
-    as_of: int | None
+    as_of: Moment | None
     fresh: bool
 
 
@@ -59,7 +59,7 @@ class ResourceFilter(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     order: ResourceOrder
     descending: bool
-    as_of: int | None
+    as_of: Moment | None
     fresh: bool
 
 
@@ -109,7 +109,7 @@ class Listing(Generic[T]):
     decode: Callable[[Mapping[str, Any]], T]
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     way: Literal["after", "before"] = "after"
-    as_of: int | None = None
+    as_of: int | str | None = None
     fresh: bool = True
 
     def mark(self) -> int:
@@ -127,7 +127,7 @@ def listing(
     """Return the list that keyword arguments ask for.
 
     Raises:
-        InvalidRequest: metadata that is no JSON object, or ``as_of`` that is no sequence.
+        InvalidRequest: metadata that is no JSON object, or ``as_of`` that is no moment.
         TypeError: an argument that this list does not take.
     """
     unknown = sorted(filters.keys() - known.__annotations__.keys())
@@ -135,7 +135,7 @@ def listing(
         problem = f"unexpected keyword argument {unknown[0]!r}"
         raise TypeError(problem)
     given = {key: value for key, value in filters.items() if value is not None}
-    fresh, as_of = given.pop("fresh", True), count_or_none(given.pop("as_of", None), "as_of=")
+    fresh, as_of = given.pop("fresh", True), past(given.pop("as_of", None)).get("as_of")
     if "metadata" in given:
         given["metadata"] = checked_metadata(given["metadata"])
     try:
@@ -221,7 +221,7 @@ async def read_page(queries: Queries, asked: Listing[T], part: Part) -> Page[T]:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    as_of: int | None
+    as_of: int | str | None
     place: object
     skip: int = 0
     total: bool = False
@@ -241,7 +241,7 @@ async def _collect(
     found: list[T] = []
     arguments = dict(asked.arguments)
     as_of, place, skip, total = start.as_of, start.place, start.skip, None
-    first = True
+    first, sequence = True, 0
     while first or (place is not None and (limit is None or len(found) < limit)):
         missing = PAGE_MAX if limit is None else min(limit - len(found), PAGE_MAX)
         if place is not None:
@@ -250,10 +250,12 @@ async def _collect(
             arguments["as_of"] = as_of
         arguments |= {"limit": max(missing, 1), "skip": skip, "total": start.total and first}
         # Another engine must first have come to where the first page was read.
+        minimum = as_of if isinstance(as_of, int) else 0
         answer = await queries.ask(
-            asked.operation, asked.resource, arguments, fresh=asked.fresh, min_sequence=as_of or 0
+            asked.operation, asked.resource, arguments, fresh=asked.fresh, min_sequence=minimum
         )
-        as_of = answer["sequence"] if as_of is None else as_of
+        # The first page turns a time into the sequence that all are of.
+        sequence = as_of = int(answer["sequence"])
         total = answer.get("total") if first else total
         first, skip = False, 0
         if missing:
@@ -263,8 +265,8 @@ async def _collect(
             found = page + found if asked.way == "before" else found + page
             place = answer["next"]
         else:
-            return found, _End(as_of or 0, place, total, more=bool(answer[asked.operation]))
-    return found, _End(as_of or 0, place, total, more=place is not None)
+            return found, _End(sequence, place, total, more=bool(answer[asked.operation]))
+    return found, _End(sequence, place, total, more=place is not None)
 
 
 def _encode(sequence: int, place: object, asked: Listing[Any]) -> str:

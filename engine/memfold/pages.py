@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypedDict, cast
 
-from memfold.arguments import count, count_or_none, ids, position_or_none
+from memfold.arguments import Moment, count, count_or_none, ids, position_or_none
 from memfold.errors import InvalidId, InvalidRequest
 from memfold.ids import check_id
 from memfold.lists import (
@@ -46,14 +46,15 @@ class MessageFilter(TypedDict, total=False):
 
     ``since`` and ``until`` bound ``created_at``, both included. ``metadata``: entries that must be
     there, each with exactly this JSON value. ``include``: messages wanted in any case. ``as_of``:
-    the state at an earlier sequence. ``fresh``: False to take any engine's answer, however old.
+    the state at an earlier sequence or time. ``fresh``: False to take any engine's answer, however
+    old.
     """
 
     since: datetime | None
     until: datetime | None
     metadata: Mapping[str, Any] | None
     include: Sequence[Include]
-    as_of: int | None
+    as_of: Moment | None
     fresh: bool
 
 

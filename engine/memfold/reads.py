@@ -19,7 +19,7 @@ class Read:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], **more: object) -> Self:
         """Make it from an engine's JSON; unknown fields of a newer engine are left out."""
-        values: dict[str, Any] = {**raw, **more}
+        values = cls._made({**raw, **more})
         given: dict[str, Any] = {}
         for each in fields(cls):  # type: ignore[arg-type]  # every subclass is a dataclass
             if each.name not in values:
@@ -32,6 +32,11 @@ class Read:
                 value = ThreadLink.from_json(value)
             given[each.name] = value
         return cls(**given)
+
+    @classmethod
+    def _made(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values with those made that are values of such classes themselves."""
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON: objects, lists, text, numbers."""

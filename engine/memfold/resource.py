@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack, overload
 
-from memfold.arguments import json_object
+from memfold.arguments import Moment, json_object, past
 from memfold.attachments import Attachment, read_reference
 from memfold.because import Because
 from memfold.building import new_id
 from memfold.client import Client, Intent
+from memfold.details import Details
 from memfold.erasing import TIMEOUT_S, Eraser, ErasureReport
 from memfold.erasure_search import Progress
 from memfold.errors import InvalidRequest
@@ -59,6 +60,11 @@ class Resource:
         """The resource's own working memory, shared by all its threads."""
         return WorkingMemory(self._client, self.id, None)
 
+    @property
+    def details(self) -> Details:
+        """The past of its metadata."""
+        return Details(self._client.queries, self.id, None)
+
     def thread(self, id: str | None = None) -> Thread:
         """Return the handle of one of its threads, whether that exists or not.
 
@@ -85,9 +91,12 @@ class Resource:
         )
         return await eraser.run(reason=reason, dry_run=dry_run)
 
-    async def get(self, *, fresh: bool = True) -> ResourceState | None:
-        """Return the resource's metadata and the like; None if nothing is known of it."""
-        answer = await self._client.queries.ask("resource", self.id, fresh=fresh)
+    async def get(self, *, as_of: Moment | None = None, fresh: bool = True) -> ResourceState | None:
+        """Return the resource's metadata and the like; None if nothing is known of it.
+
+        With ``as_of`` as they stood at an earlier sequence or time.
+        """
+        answer = await self._client.queries.ask("resource", self.id, past(as_of), fresh=fresh)
         raw = answer["resource"]
         return None if raw is None else ResourceState.from_json(raw)
 

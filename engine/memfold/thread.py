@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from memfold.arguments import json_object, several
+from memfold.arguments import Moment, json_object, past, several
 from memfold.because import Because
 from memfold.building import Context, build, new_id
 from memfold.client import Client, Intent, Write
 from memfold.clones import EVERYTHING, Clone, Cloning, Cut, Wanted
+from memfold.details import Details
 from memfold.erasing import Eraser, ErasureReport
 from memfold.events import Content, Metadata, Role, Scope
 from memfold.ids import check_id
@@ -74,6 +75,11 @@ class Thread:
         """The thread's own working memory, apart from its resource's."""
         return WorkingMemory(self._client, self.resource_id, self.id, lambda: self.incarnation)
 
+    @property
+    def details(self) -> Details:
+        """The past of its title, its metadata, and whether it is archived."""
+        return Details(self._client.queries, self.resource_id, self.id)
+
     async def create(
         self,
         *,
@@ -101,12 +107,15 @@ class Thread:
             memory, working_memory, Creation(self._client, self._thread, data, intent)
         )
 
-    async def get(self, *, fresh: bool = True) -> ThreadState | None:
-        """Return title, metadata and the like; None if there is no such thread."""
+    async def get(self, *, as_of: Moment | None = None, fresh: bool = True) -> ThreadState | None:
+        """Return title, metadata and the like; None if there is no such thread.
+
+        With ``as_of`` as they stood at an earlier sequence or time.
+        """
         answer = await self._client.queries.ask(
-            "thread", self.resource_id, {"thread": self.id}, fresh=fresh
+            "thread", self.resource_id, {"thread": self.id, **past(as_of)}, fresh=fresh
         )
-        return self._remember(answer["thread_state"])
+        return self._state(answer, as_of)
 
     async def update(
         self,
@@ -191,9 +200,8 @@ class Thread:
         """Change what is given of a message, in its place; metadata merges one level."""
         patch = _given(role=role, content=content, metadata=metadata)
         intent = Intent(None, because, correlation, self.incarnation, attach_above)
-        return await self._client.write(
-            self._messages, [("MessageUpdated", {"id": id, "patch": patch})], intent
-        )
+        write: Write = ("MessageUpdated", {"id": id, "patch": patch})
+        return await self._client.write(self._messages, [write], intent)
 
     async def delete_messages(
         self,
@@ -241,12 +249,15 @@ class Thread:
         part = Part(limit, after, page, total)
         return await self._messages_of(filters).page(part, descending=descending)
 
-    async def snapshot(self, *, last: int = 20, fresh: bool = True) -> Snapshot:
-        """Return both working memories and the last messages, all at one sequence."""
-        queries = self._client.queries
-        answer = await queries.ask(
-            "snapshot", self.resource_id, {"thread": self.id, "last": last}, fresh=fresh
-        )
+    async def snapshot(
+        self, *, last: int = 20, as_of: Moment | None = None, fresh: bool = True
+    ) -> Snapshot:
+        """Return both working memories and the last messages, all at one sequence.
+
+        With ``as_of`` at an earlier sequence, or the last one by an earlier time.
+        """
+        given = {"thread": self.id, "last": last, **past(as_of)}
+        answer = await self._client.queries.ask("snapshot", self.resource_id, given, fresh=fresh)
         sequence: int = answer["sequence"]
         messages = [MessageView.from_json(item) for item in answer["messages"]]
         missing = last - len(messages)
@@ -262,7 +273,7 @@ class Thread:
             sequence=sequence,
             lag=answer.get("lag", 0),
             resource=self.resource_id,
-            thread=self._remember(answer["thread_state"]),
+            thread=self._state(answer, as_of),
             working_memory=memory_state(memories["resource"], sequence),
             thread_working_memory=memory_state(memories["thread"], sequence),
             messages=tuple(messages),
@@ -277,15 +288,8 @@ class Thread:
         fresh: bool = True,
     ) -> list[Change]:
         """Return what changed this thread, oldest first; ``everything`` also what did not."""
-        return await read_history(
-            self._client.queries,
-            self.resource_id,
-            self.id,
-            after,
-            limit,
-            everything=everything,
-            fresh=fresh,
-        )
+        place = (self.resource_id, self.id, after, limit)
+        return await read_history(self._client.queries, *place, everything=everything, fresh=fresh)
 
     async def clone(
         self,
@@ -383,9 +387,12 @@ class Thread:
     def _messages_of(self, filters: MessageFilter) -> Messages:
         return Messages(self._client.queries, self.resource_id, self.id, filters)
 
-    def _remember(self, raw: Mapping[str, Any] | None) -> ThreadState | None:
+    def _state(self, answer: Mapping[str, Any], as_of: object) -> ThreadState | None:
+        """Return what was read; which life of the thread that is counts only where it is now."""
+        raw = answer["thread_state"]
         state = None if raw is None else ThreadState.from_json(raw)
-        self.incarnation = None if state is None else state.incarnation
+        if as_of is None:
+            self.incarnation = None if state is None else state.incarnation
         return state
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 import orjson
 
-from memfold.arguments import json_object
+from memfold.accounts import Accounts
+from memfold.arguments import Moment, json_object, past
+from memfold.audit.reads import Blame, Diff, DocumentChange
+from memfold.audit.restoring import restored
 from memfold.because import Because
 from memfold.building import build
 from memfold.checking import check_update
 from memfold.client import Client, Intent
 from memfold.defining import Schema, definition_fields
+from memfold.definitions import Content
 from memfold.documents import MemoryUpdate
-from memfold.errors import InvalidRequest
+from memfold.errors import InvalidRequest, RevisionConflict
 from memfold.reads import DefinitionState, MemoryRead, WorkingMemoryState, memory_read
 from memfold.receipts import NO_CHANGE, Receipt
 from memfold.wire import read_event
@@ -23,6 +27,10 @@ from memfold.wire import read_event
 if TYPE_CHECKING:
     from memfold.prompts.system import SystemMessage
     from memfold.prompts.tool import MemoryTool
+
+
+REVERTS_MAX: Final = 10
+"""How often a revert reads anew because somebody else wrote meanwhile."""
 
 
 class WorkingMemory:
@@ -63,24 +71,109 @@ class WorkingMemory:
         address = self._address
         return WorkingMemory(self._client.read_only(), address.resource, address.thread)
 
-    async def get(self, *, fresh: bool = True) -> WorkingMemoryState | None:
-        """Return the working memory; None if there is none."""
+    async def get(
+        self, *, as_of: Moment | None = None, fresh: bool = True
+    ) -> WorkingMemoryState | None:
+        """Return the working memory; None if there is none, or was none ``as_of`` a moment."""
         self._check_owner()
-        return (await self.read(fresh=fresh)).state
+        return (await self.read(as_of=as_of, fresh=fresh)).state
 
-    async def definition(self, *, fresh: bool = True) -> DefinitionState | None:
+    async def definition(
+        self, *, as_of: Moment | None = None, fresh: bool = True
+    ) -> DefinitionState | None:
         """Return the definition in force: the thread's, else the resource's, else the default."""
-        return (await self.read(fresh=fresh)).definition
+        return (await self.read(as_of=as_of, fresh=fresh)).definition
 
-    async def read(self, *, fresh: bool = True) -> MemoryRead:
-        """Return the working memory and the definition in force, both at one sequence."""
+    async def read(self, *, as_of: Moment | None = None, fresh: bool = True) -> MemoryRead:
+        """Return the working memory and the definition in force, both at one sequence.
+
+        With ``as_of`` as they stood at an earlier sequence or time, exactly. What the engine has
+        not folded yet is waited for.
+        """
         answer = await self._client.queries.ask(
             "working_memory",
             self._address.resource,
-            {"thread": self._address.thread},
+            {"thread": self._address.thread, **past(as_of)},
             fresh=fresh,
         )
         return memory_read(answer)
+
+    async def history(
+        self,
+        *,
+        after: tuple[int, int] | None = None,
+        limit: int | None = None,
+        as_of: Moment | None = None,
+        whole: bool = False,
+        fresh: bool = True,
+    ) -> list[DocumentChange]:
+        """Return each event that changed this memory, with what it changed, oldest first.
+
+        ``whole`` adds the whole document before and after each.
+        """
+        return await self._accounts().history(
+            after=after, limit=limit, as_of=as_of, whole=whole, fresh=fresh
+        )
+
+    async def blame(
+        self, *, path: str | None = None, as_of: Moment | None = None, fresh: bool = True
+    ) -> Blame:
+        """Return which event set each part of the document, and the messages behind it.
+
+        ``path`` names a part of a JSON document by its JSON Pointer; of a text it is line by line.
+        """
+        return await self._accounts().blame(path=path, as_of=as_of, fresh=fresh)
+
+    async def diff(
+        self,
+        start: Moment,
+        end: Moment | None = None,
+        *,
+        path: str | None = None,
+        fresh: bool = True,
+    ) -> Diff:
+        """Return what differs between two moments, now being the later one if not given."""
+        return await self._accounts().diff(start, end, path=path, fresh=fresh)
+
+    async def revert(
+        self,
+        to: Moment,
+        *,
+        path: str | None = None,
+        reason: str | None = None,
+        because: Because = None,
+        correlation: str | None = None,
+    ) -> Receipt | Literal["unchanged"]:
+        """Publish one event that restores the state of an earlier sequence or time.
+
+        Of the whole memory, or of one ``path`` in a JSON document; that part alone is changed. A
+        memory that did not exist then becomes an empty document of its present format, a path that
+        did not exist is deleted. If somebody else writes meanwhile, it is read and decided anew.
+
+        Returns ``memfold.NO_CHANGE`` if nothing differs: then nothing was published.
+
+        Raises:
+            InvalidRequest: a path in a text, or one that does not lead through objects.
+            RevisionConflict: others wrote without pause.
+        """
+        self._client.check_writable()
+        self._check_owner()
+        for tries_left in reversed(range(REVERTS_MAX)):
+            now, then = await self.read(), await self.read(as_of=to)
+            change = restored(_content(now), _content(then), path)
+            if change is None:
+                return NO_CHANGE
+            reverts = {"sequence": then.sequence, **({"path": path} if path else {})}
+            intent = Intent(now.revision, because, correlation)
+            try:
+                return await self._update(
+                    change.mode, change.content, reason, intent, reverts=reverts
+                )
+            except RevisionConflict:
+                # Whoever wrote in between may have changed what is to be restored.
+                if not tries_left:
+                    raise
+        raise AssertionError  # The last try has returned or raised.
 
     async def merge(
         self,
@@ -208,6 +301,10 @@ class WorkingMemory:
         self._client.check_writable()
         return MemoryTool(self, name=name, description=description, modes=modes)
 
+    def _accounts(self) -> Accounts:
+        self._check_owner()
+        return Accounts(self._client.queries, str(self._address.resource), self._address.thread)
+
     @property
     def _scope(self) -> str:
         return "resource" if self._address.thread is None else "thread"
@@ -218,7 +315,14 @@ class WorkingMemory:
             raise InvalidRequest(problem)
 
     async def _update(
-        self, mode: str, content: object, reason: str | None, intent: Intent, *, check: bool
+        self,
+        mode: str,
+        content: object,
+        reason: str | None,
+        intent: Intent,
+        *,
+        check: bool = False,
+        reverts: Mapping[str, Any] | None = None,
     ) -> Receipt:
         self._client.check_writable()
         self._check_owner()
@@ -228,6 +332,8 @@ class WorkingMemory:
         found = self._client.grounds(intent.because, self._address.resource, self._address.thread)
         if found.evidence:
             data["evidence"] = found.evidence_json()
+        if reverts is not None:
+            data["reverts"] = reverts
         if check:
             prepared = build(self._address, "WorkingMemoryUpdated", data)
             _, change = read_event(orjson.loads(prepared.payload), self._address)
@@ -237,3 +343,7 @@ class WorkingMemory:
             [("WorkingMemoryUpdated", data)],
             replace(intent, incarnation=self._incarnation()),
         )
+
+
+def _content(found: MemoryRead) -> Content | None:
+    return None if found.state is None else found.state.content

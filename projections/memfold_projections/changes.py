@@ -14,11 +14,20 @@ from memfold.events import Erased, ErasureCompleted
 from memfold.wire import Event, Unreadable
 from memfold_projections.bloom import local_hash
 from memfold_projections.database import OPEN
+from memfold_projections.documents import MEMORY, RESOURCE, THREAD, change_row, event_row
 from memfold_projections.rows import Row, message_row, resource_row, thread_row
 
 if TYPE_CHECKING:
     from memfold.definitions import Definition
-    from memfold.state import Memory, MemoryKey, Message, MessageKey, Resource
+    from memfold.state import (
+        Memory,
+        MemoryKey,
+        Message,
+        MessageKey,
+        Resource,
+        Thread,
+        ThreadKey,
+    )
     from memfold.steps import Step
     from memfold_projections.loader import Loader
 
@@ -67,6 +76,7 @@ class Changes:
     definitions: Versions = field(default_factory=Versions)
     memories: dict[MemoryKey, Memory] = field(default_factory=dict["MemoryKey", "Memory"])
     keyframes: list[Row] = field(default_factory=list[Row])
+    documents: list[Row] = field(default_factory=list[Row])
     outcomes: list[Row] = field(default_factory=list[Row])
     parked: list[Row] = field(default_factory=list[Row])
     seen: list[Row] = field(default_factory=list[Row])
@@ -79,20 +89,11 @@ class Changes:
         """Add one step. Call before it is applied to the loader's state."""
         sequence = event.sequence
         for name, resource in (step.resources or {}).items():
-            self._resource(loader, name, resource, sequence)
+            self._resource(loader, name, resource, event)
         for thread_key, thread in (step.threads or {}).items():
-            old = loader.state.threads.get(thread_key)
-            key = loader.thread_keys.get(thread_key)
-            if key is None or old is None or old.incarnation != thread.incarnation:
-                if key is not None:
-                    self.threads.close((key,), sequence)
-                key = loader.thread_keys[thread_key] = next_keys.thread()
-                known = False
-            else:
-                known = True
-            self.threads.put((key,), thread_row(key, *thread_key, thread), sequence, known=known)
+            self._thread(loader, thread_key, thread, event, next_keys)
         for memory_key, memory in (step.memories or {}).items():
-            self._memory(loader, memory_key, memory, sequence, next_keys)
+            self._memory(loader, memory_key, memory, event, next_keys)
         if step.keyframe is not None:
             document = step.keyframe.document
             self.keyframes.append(
@@ -111,6 +112,9 @@ class Changes:
             owner = (step.threads or {}).get(message_key[:2])
             if owner is None or owner.live:
                 self._message(loader, message_key, message, sequence)
+        row = change_row(loader, event, step)
+        if row is not None:
+            self.documents.append(row)
         if step.seen is not None:
             (source, id_), digest, position = step.seen
             value = loader.hashes[source, id_]
@@ -143,13 +147,46 @@ class Changes:
                 (data.erasure, data.engine, encode_text(data.stores), event.sequence, event.time_us)
             )
 
-    def _resource(self, loader: Loader, name: str, resource: Resource, sequence: int) -> None:
-        known = name in loader.state.resources
-        self.resources.put((name,), resource_row(name, resource), sequence, known=known)
+    def _thread(
+        self,
+        loader: Loader,
+        thread_key: ThreadKey,
+        thread: Thread,
+        event: Event | Unreadable,
+        next_keys: NextKeys,
+    ) -> None:
+        sequence = event.sequence
+        old = loader.state.threads.get(thread_key)
+        key = loader.thread_keys.get(thread_key)
+        if key is None or old is None or old.incarnation != thread.incarnation:
+            if key is not None:
+                self.threads.close((key,), sequence)
+            key = loader.thread_keys[thread_key] = next_keys.thread()
+            known = False
+        else:
+            known = True
+        self.threads.put((key,), thread_row(key, *thread_key, thread), sequence, known=known)
+        if old is not None and old.live:
+            self._erased(THREAD, key, event)
+
+    def _resource(
+        self, loader: Loader, name: str, resource: Resource, event: Event | Unreadable
+    ) -> None:
+        known = loader.state.resources.get(name)
+        row = resource_row(name, resource)
+        self.resources.put((name,), row, event.sequence, known=known is not None)
+        if known is not None and known.live:
+            self._erased(RESOURCE, known.began[0], event)
 
     def _memory(
-        self, loader: Loader, key: MemoryKey, memory: Memory, sequence: int, next_keys: NextKeys
+        self,
+        loader: Loader,
+        key: MemoryKey,
+        memory: Memory,
+        event: Event | Unreadable,
+        next_keys: NextKeys,
     ) -> None:
+        sequence = event.sequence
         old = loader.state.memories.get(key)
         number = loader.memory_keys.get(key)
         if number is None:
@@ -162,8 +199,16 @@ class Changes:
             if memory.definition is not None:
                 row = (number, memory.definition.kind, memory.definition.body)
                 self.definitions.put((number,), row, sequence, known=False)
+        self._erased(MEMORY, number, event)
         if old is not None and old.document is not None and memory.document is None:
-            self.keyframes.append((number, sequence, 0, None, None, None, None))
+            self.keyframes.append((number, sequence, event.index, None, None, None, None))
+            if isinstance(event, Event) and not isinstance(event.data, Erased):
+                self.documents.append(event_row(MEMORY, number, event, applied=True))
+
+    def _erased(self, kind: int, key: int, event: Event | Unreadable) -> None:
+        """Note the end of a document by an erasure; that of its subject is no event of its own."""
+        if isinstance(event, Event) and isinstance(event.data, Erased):
+            self.documents.append(event_row(kind, key, event, applied=True))
 
     def _message(
         self, loader: Loader, key: MessageKey, message: Message | None, sequence: int

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from memfold.steps import Step
     from memfold_projections.changes import Versions
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 ENTITIES_MAX: Final = 20_000
 """Resources, threads and memories each that are kept in memory between batches."""
 
@@ -46,6 +46,7 @@ TABLES: Final = (
     "definition",
     "working_memory",
     "keyframe",
+    "change",
     "outcome",
     "parked",
     "seen",
@@ -208,6 +209,7 @@ class Generation:
         for table, rows in (
             ("working_memory", memories),
             ("keyframe", changes.keyframes),
+            ("change", changes.documents),
             ("outcome", changes.outcomes),
             ("parked", changes.parked),
             ("seen", changes.seen),

@@ -37,6 +37,7 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     after: Position,
     limit: int,
     bytes_max: int,
+    upto: int | None = None,
     everything: bool = False,
 ) -> tuple[list[bytes], Position | None]:
     """Return the changes behind a position in the log's order, and where to go on.
@@ -49,7 +50,7 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     last: Position = after
     meant = {
         "after": after[0],
-        "upto": reader.sequence,
+        "upto": reader.sequence if upto is None else upto,
         "resource": encode_token(resource),
         "thread": None if thread is None else encode_token(thread),
     }

@@ -153,7 +153,7 @@ def memory_from(row: Row, definition: Definition | None) -> Memory:
         format=row[5],
         changed=(row[6], row[7]),
         changed_at_us=row[8],
-        provenance=_positions(provenance),
+        provenance=positions(provenance),
         size_max=row[10],
         steps=row[11],
     )
@@ -165,7 +165,8 @@ def decode(text: str) -> Any:  # noqa: ANN401  # any JSON value
     return parse(text.encode())
 
 
-def _positions(stored: Any) -> Provenance:  # noqa: ANN401  # decoded JSON
+def positions(stored: Any) -> Provenance:  # noqa: ANN401  # decoded JSON
+    """Return the provenance that canonical JSON holds."""
     if isinstance(stored, list):
         lines = cast("list[list[int]]", stored)
         return [(line[0], line[1]) for line in lines]

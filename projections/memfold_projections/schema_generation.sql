@@ -79,6 +79,21 @@ CREATE TABLE keyframe (
     changed_at_us BIGINT,
     provenance    TEXT
 );
+CREATE TABLE change (            -- applied to a document: its history, and steps between keyframes
+    kind          TINYINT NOT NULL,  -- 0 working memory, 1 thread, 2 resource
+    key           BIGINT  NOT NULL,  -- working_memory.key, thread.key or resource.began
+    sequence      BIGINT  NOT NULL,
+    index         INTEGER NOT NULL,
+    time_us       BIGINT  NOT NULL,
+    applied       BOOLEAN NOT NULL,  -- of working memories the others too: they move the revision
+    whole         BOOLEAN NOT NULL,  -- its content is the whole document: nothing before it counts
+    actor         TEXT    NOT NULL,
+    id            TEXT    NOT NULL,
+    type          TEXT    NOT NULL,
+    causation     TEXT,
+    correlation   TEXT,
+    data          TEXT               -- canonical JSON; NULL of what was not applied
+);
 CREATE TABLE definition (
     memory        INTEGER NOT NULL,
     kind          TEXT    NOT NULL,

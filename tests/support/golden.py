@@ -93,6 +93,19 @@ CASES: dict[str, list[Published]] = {
         TEXT,
         ("WorkingMemoryUpdated", "t1", {"scope": "thread", "mode": "merge", "content": {"a": 1}}),
     ],
+    "WorkingMemoryUpdated.reverts": [
+        TEXT,
+        (
+            "WorkingMemoryUpdated",
+            "t1",
+            {
+                "scope": "thread",
+                "mode": "replace",
+                "content": "- Samuel",
+                "reverts": {"sequence": 12, "path": None},
+            },
+        ),
+    ],
     "WorkingMemoryDefined.template": [
         ("WorkingMemoryDefined", "t1", {"scope": "thread", "template": "# Name", "reason": "why"})
     ],

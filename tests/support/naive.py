@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from memfold.fold import apply, evolve
 from memfold.state import State, ThreadKey
 from memfold.wire import Event, Recorded, read_message
+from memfold_projections.views import Activity, thread_json
 from support.log import NAMESPACE
 
 
@@ -33,3 +36,19 @@ def pure_fold_and_times(log: list[Recorded]) -> tuple[State, dict[ThreadKey, int
                     changed[key] = event.time_us
             apply(state, step)
     return state, changed
+
+
+def threads_shown(state: State, changed: dict[ThreadKey, int]) -> dict[ThreadKey, bytes]:
+    """Return each thread as readers see it; ``changed`` is that of ``pure_fold_and_times``."""
+    newest: dict[ThreadKey, int] = {}
+    for (resource, thread, _), message in state.messages.items():
+        key = (resource, thread)
+        newest[key] = max(newest.get(key, message.created_at_us), message.created_at_us)
+    return {
+        key: thread_json(
+            *key,
+            replace(thread, updated_at_us=changed.get(key, 0)),
+            Activity(newest.get(key), 0),
+        )
+        for key, thread in state.threads.items()
+    }

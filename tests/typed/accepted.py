@@ -136,6 +136,35 @@ async def erasing(memory: memfold.Memory, resource: memfold.Resource) -> None:
     assert_type(await memory.erasures("user_123", limit=3), list[dict[str, Any]])
 
 
+async def past(memory: memfold.Memory, thread: memfold.Thread) -> None:
+    wm = thread.working_memory
+    assert_type(await wm.get(as_of=NOON), memfold.WorkingMemoryState | None)
+    assert_type(await wm.read(as_of=7), memfold.MemoryRead)
+    assert_type(await thread.get(as_of=7), memfold.ThreadState | None)
+    assert_type(await thread.snapshot(as_of=NOON), memfold.Snapshot)
+    assert_type(await memory.resources(as_of=NOON), list[memfold.ResourceState])
+    history = await wm.history(after=(3, 0), limit=5, whole=True)
+    assert_type(history, list[memfold.DocumentChange])
+    assert_type(history[0].changes, tuple[memfold.Touched, ...])
+    assert_type(history[0].position, tuple[int, int])
+    blame = await wm.blame(path="/a", as_of=7)
+    assert_type(blame, memfold.Blame)
+    assert_type(blame.entries, tuple[memfold.BlameEntry, ...])
+    event = blame.entries[0].event
+    assert_type(event, memfold.ChangeEvent | None)
+    if event is not None:
+        assert_type(event.evidence, tuple[memfold.SourceMessage, ...])
+        assert_type(event.cause, memfold.SourceMessage | None)
+    diff = await wm.diff(7, NOON)
+    assert_type(diff, memfold.Diff)
+    assert_type(diff.entries, tuple[memfold.DiffEntry, ...])
+    assert_type(diff.to_json(), dict[str, Any])
+    assert_type(thread.details, memfold.Details)
+    assert_type(await thread.details.blame(), memfold.Blame)
+    reverted = await wm.revert(7, path="/a", reason="why", because=("t", "m"))
+    assert_type(reverted, memfold.Receipt | Literal["unchanged"])
+
+
 async def messages(thread: memfold.Thread, several: Sequence[memfold.Message]) -> None:
     parts: list[dict[str, Any]] = [{"type": "text", "text": "Hello."}]
     message = memfold.Message(role="user", content="Hello.", created_at=NOON, metadata={"n": 1})

@@ -22,13 +22,14 @@ class ThreadFilters:
     oldest_first: bool = False
     archived: bool | None = None
     first: int | None = None
+    as_of: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return what the query takes."""
         given: dict[str, Any] = {"order": self.order, "descending": not self.oldest_first}
         if self.archived is not None:
             given["archived"] = self.archived
-        return {**given, **metadata_argument(self.metadata)}
+        return {**given, **metadata_argument(self.metadata), **moment("as-of", self.as_of)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,26 @@ class MessageFilters:
     metadata: Sequence[str] = ()
     since: str | None = None
     until: str | None = None
+    as_of: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return what the query takes."""
         bounds = {"since": self.since, "until": self.until}
         given = {name: _time(name, text) for name, text in bounds.items() if text is not None}
-        return {**given, **metadata_argument(self.metadata)}
+        return {**given, **metadata_argument(self.metadata), **moment("as-of", self.as_of)}
+
+
+def moment(option: str, text: str | None, name: str = "as_of") -> dict[str, int | str]:
+    """Return an argument that is a sequence or a time; nothing where it is not given.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return {}
+    if text.isascii() and text.isdecimal():
+        return {name: int(text)}
+    return {name: _time(option, text, " or a sequence")}
 
 
 def metadata_argument(entries: Sequence[str]) -> dict[str, Any]:
@@ -65,11 +80,12 @@ def metadata_argument(entries: Sequence[str]) -> dict[str, Any]:
     return {"metadata": found} if found else {}
 
 
-def _time(name: str, text: str) -> str:
+def _time(name: str, text: str, more: str = "") -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        message = f"--{name} takes a date or a time, as 2026-11-21 or 2026-11-21T10:00:00Z"
+        examples = "2026-11-21 or 2026-11-21T10:00:00Z"
+        message = f"--{name} takes a date or a time{more}, as {examples}"
         raise UsageError(message) from None
     try:
         return from_us(to_us(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)))

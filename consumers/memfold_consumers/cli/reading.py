@@ -9,7 +9,7 @@ from memfold.errors import NotFound
 from memfold.ids import check_id
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import DIVERGED, OK, report
-from memfold_consumers.cli.filters import MessageFilters, ThreadFilters
+from memfold_consumers.cli.filters import MessageFilters, ThreadFilters, moment
 from memfold_consumers.cli.options import Options
 from memfold_consumers.cli.output import Printer, compact, flush, write_json
 from memfold_consumers.cli.showing import Answer, flat, print_change, print_memory, print_messages
@@ -34,11 +34,14 @@ _CHANGE_FIELDS: Final = (
 )
 
 
-async def show(options: Options, resource: str, thread: str | None, last: int) -> int:
+async def show(
+    options: Options, resource: str, thread: str | None, last: int, as_of: str | None
+) -> int:
     """Print the snapshot of a resource, or of one of its threads."""
-    _check(resource, thread)
+    check(resource, thread)
+    asked: Answer = {"thread": thread, "last": last, **moment("as-of", as_of)}
     async with engine(options, actor=ACTOR) as access:
-        found = await _ask(access, "snapshot", resource, {"thread": thread, "last": last})
+        found = await _ask(access, "snapshot", resource, asked)
         sequence = found["sequence"]
         messages: list[Answer] = found["messages"]
         if found["next"] is not None and len(messages) < last:
@@ -48,7 +51,7 @@ async def show(options: Options, resource: str, thread: str | None, last: int) -
         memories: Answer = found["working_memory"]
         own = memories["resource"] if thread is None else memories["thread"]
         if not messages and own is None and found["thread_state"] is None:
-            await _check_known(access, resource, thread, sequence)
+            await check_known(access, resource, thread, sequence)
     if options.json:
         write_json(
             {
@@ -81,7 +84,7 @@ async def messages(
     filters: MessageFilters,
 ) -> int:
     """Print messages, oldest first: all, or the last ones."""
-    _check(resource, thread)
+    check(resource, thread)
     arguments: Answer = {"thread": thread, **filters.arguments()}
     async with engine(options, actor=ACTOR) as access:
         if last is None:
@@ -90,7 +93,7 @@ async def messages(
             minimum = await access.last_sequence()
             found, sequence = await _newest(access, resource, arguments, last, minimum)
         if not found:
-            await _check_known(access, resource, thread, sequence)
+            await check_known(access, resource, thread, sequence)
     if options.json:
         write_json(
             {"resource": resource, "thread": thread, "messages": found, "sequence": sequence}
@@ -102,13 +105,13 @@ async def messages(
 
 async def threads(options: Options, resource: str | None, filters: ThreadFilters) -> int:
     """Print the threads of a resource, or of all of them, in the order that is asked for."""
-    _check(resource, None)
+    check(resource, None)
     async with engine(options, actor=ACTOR) as access:
         found, sequence = await _all(
             access, "threads", resource, filters.arguments(), first=filters.first
         )
         if not found and resource is not None:
-            await _check_known(access, resource, None, sequence)
+            await check_known(access, resource, None, sequence)
     if options.json:
         write_json({"resource": resource, "threads": found, "sequence": sequence})
         return OK
@@ -132,7 +135,7 @@ _THREAD_COLUMNS: Final = {
 
 async def parked(options: Options, resource: str | None) -> int:
     """Print the events that could not be understood, with their reasons."""
-    _check(resource, None)
+    check(resource, None)
     async with engine(options, actor=ACTOR) as access:
         found, sequence = await _all(access, "parked", resource, {})
     if options.json:
@@ -150,10 +153,19 @@ async def parked(options: Options, resource: str | None) -> int:
 _PARKED_FIELDS: Final = ("sequence", "index", "time", "resource", "thread", "reason", "detail")
 
 
-async def log(options: Options, resource: str, thread: str | None, *, everything: bool) -> int:
+async def log(
+    options: Options,
+    resource: str,
+    thread: str | None,
+    since: str | None,
+    until: str | None,
+    *,
+    everything: bool,
+) -> int:
     """Print the changes of a resource or thread, one a line, as their pages come."""
-    _check(resource, thread)
-    arguments: Answer = {"everything": everything}
+    check(resource, thread)
+    bounds = {**moment("since", since, "since"), **moment("until", until)}
+    arguments: Answer = {"everything": everything, **bounds}
     if thread is not None:
         arguments["thread"] = thread
     number = 0
@@ -168,7 +180,7 @@ async def log(options: Options, resource: str, thread: str | None, *, everything
             flush()
             number += len(page)
             if number == 0:
-                await _check_known(access, resource, thread, sequence)
+                await check_known(access, resource, thread, sequence)
     return OK
 
 
@@ -191,7 +203,8 @@ async def status(options: Options) -> int:
     return OK
 
 
-def _check(resource: str | None, thread: str | None) -> None:
+def check(resource: str | None, thread: str | None) -> None:
+    """Refuse what can be no id."""
     if resource is not None:
         check_id(resource, "resource")
     if thread is not None:
@@ -261,7 +274,7 @@ async def _newest(
     return [message for page in reversed(pages) for message in page], asked["as_of"]
 
 
-async def _check_known(access: Access, resource: str, thread: str | None, sequence: int) -> None:
+async def check_known(access: Access, resource: str, thread: str | None, sequence: int) -> None:
     """Raise ``NotFound`` for a resource, or its thread, without memory, messages and threads."""
 
     async def asked(operation: str, **arguments: object) -> Answer:

@@ -6,8 +6,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from memfold_consumers.cli.commands.shared import DEFAULTS, ThreadName, app, run
+from memfold_consumers.cli.commands.shared import DEFAULTS, AsOf, ThreadName, app, run
 from memfold_consumers.cli.options import Options
+
+Path = Annotated[str | None, Parameter(help="A part of a JSON document, as /address/city.")]
+Details = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        show_default=False,
+        help="Not the memory: title, metadata and archived of the thread, or the resource's "
+        "metadata.",
+    ),
+]
 
 
 @app.command
@@ -16,6 +27,8 @@ def log(
     /,
     *,
     thread: ThreadName = None,
+    since: str | None = None,
+    until: str | None = None,
     everything: Annotated[bool, Parameter(name="--all", negative=())] = False,
     options: Options = DEFAULTS,
 ) -> int:
@@ -25,6 +38,10 @@ def log(
     ----------
     resource
         Whose changes.
+    since
+        Behind this sequence or time, as 2026-11-21 or 2026-11-21T10:00:00Z.
+    until
+        Up to this sequence or time.
     everything
         Also events that changed nothing: unchanged, rejected, duplicate.
 
@@ -35,7 +52,105 @@ def log(
     """
     from memfold_consumers.cli import reading
 
-    return run(reading.log(options, resource, thread, everything=everything))
+    return run(reading.log(options, resource, thread, since, until, everything=everything))
+
+
+@app.command
+def blame(
+    resource: str,
+    /,
+    *,
+    thread: ThreadName = None,
+    path: Path = None,
+    details: Details = False,
+    as_of: AsOf = None,
+    options: Options = DEFAULTS,
+) -> int:
+    """Show for each part of a working memory who set it, when, and because of which message.
+
+    Parameters
+    ----------
+    resource
+        Whose memory.
+
+    Notes
+    -----
+    See [Blame and diff](../audit/blame-and-diff.md). ``--json``: ``{"resource", "thread",
+    "sequence", "format", "entries": [{"path", "line", "value", "event"}]}``.
+    """
+    from memfold_consumers.cli import auditing
+
+    asked = auditing.Question(resource, thread, path, details=details)
+    return run(auditing.blame(options, asked, as_of))
+
+
+@app.command
+def diff(
+    resource: str,
+    start: str,
+    end: str | None = None,
+    /,
+    *,
+    thread: ThreadName = None,
+    path: Path = None,
+    details: Details = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Show what differs in a working memory between two moments, and who made it so.
+
+    Parameters
+    ----------
+    resource
+        Whose memory.
+    start
+        The earlier moment: a sequence, or a time, as 2026-11-21 or 2026-11-21T10:00:00Z.
+    end
+        The later one; now if not given.
+
+    Notes
+    -----
+    See [Blame and diff](../audit/blame-and-diff.md). ``--json``: ``{"resource", "thread", "start",
+    "sequence", "format_before", "format", "entries": [{"kind", "path", "line", "before", "after",
+    "event"}]}``.
+    """
+    from memfold_consumers.cli import auditing
+
+    asked = auditing.Question(resource, thread, path, details=details)
+    return run(auditing.diff(options, asked, start, end))
+
+
+@app.command
+def revert(
+    resource: str,
+    to: str,
+    /,
+    *,
+    reason: str,
+    thread: ThreadName = None,
+    path: Path = None,
+    options: Options = DEFAULTS,
+) -> int:
+    """Restore a working memory, or one part of it, as it was at an earlier moment.
+
+    Parameters
+    ----------
+    resource
+        Whose memory.
+    to
+        The moment: a sequence, or a time, as 2026-11-21 or 2026-11-21T10:00:00Z.
+    reason
+        Why; it is kept with the change.
+
+    Notes
+    -----
+    One more event: nothing is taken out of the log. See [Revert](../audit/revert.md). ``--json``:
+    ``{"resource", "thread", "outcome", "sequence", "to", "path"}``; ``outcome`` is ``applied``, or
+    ``unchanged`` where nothing differed, with ``sequence`` null if nothing was published.
+    """
+    from memfold_consumers.cli import auditing
+
+    asked = auditing.Question(resource, thread, path)
+    return run(auditing.revert(options, asked, to, reason))
 
 
 @app.command

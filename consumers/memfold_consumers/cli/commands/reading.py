@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from memfold_consumers.cli.commands.shared import (
     DEFAULTS,
+    AsOf,
     Entries,
     Last,
     ThreadName,
@@ -19,7 +20,13 @@ from memfold_consumers.cli.options import Options
 
 @app.command
 def show(
-    resource: str, /, *, thread: ThreadName = None, last: Last = 20, options: Options = DEFAULTS
+    resource: str,
+    /,
+    *,
+    thread: ThreadName = None,
+    last: Last = 20,
+    as_of: AsOf = None,
+    options: Options = DEFAULTS,
 ) -> int:
     """Show the snapshot of a resource: working memory and last messages.
 
@@ -43,7 +50,7 @@ def show(
     """
     from memfold_consumers.cli import reading
 
-    return run(reading.show(options, resource, thread, last))
+    return run(reading.show(options, resource, thread, last, as_of))
 
 
 @app.command
@@ -56,6 +63,7 @@ def messages(
     since: str | None = None,
     until: str | None = None,
     metadata: Entries = (),
+    as_of: AsOf = None,
     options: Options = DEFAULTS,
 ) -> int:
     """List messages, oldest first.
@@ -81,7 +89,7 @@ def messages(
     from memfold_consumers.cli import reading
     from memfold_consumers.cli.filters import MessageFilters
 
-    filters = MessageFilters(metadata, since, until)
+    filters = MessageFilters(metadata, since, until, as_of)
     return run(reading.messages(options, resource, thread, last, filters))
 
 
@@ -95,6 +103,7 @@ def threads(
     oldest_first: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     archived: bool | None = None,
     metadata: Entries = (),
+    as_of: AsOf = None,
     options: Options = DEFAULTS,
 ) -> int:
     """List the threads of a resource, or of all, the newest first.
@@ -122,5 +131,5 @@ def threads(
     from memfold_consumers.cli import reading
     from memfold_consumers.cli.filters import ThreadFilters
 
-    filters = ThreadFilters(metadata, order, oldest_first, archived, first)
+    filters = ThreadFilters(metadata, order, oldest_first, archived, first, as_of)
     return run(reading.threads(options, resource, filters))

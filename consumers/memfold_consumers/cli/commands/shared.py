@@ -16,6 +16,13 @@ Entries = Annotated[
     tuple[str, ...],
     Parameter(name="--metadata", metavar="KEY=VALUE", negative=(), show_default=False),
 ]
+AsOf = Annotated[
+    str | None,
+    Parameter(
+        name="--as-of",
+        help="As it was at a sequence, or at a time, as 2026-11-21T10:00:00Z.",
+    ),
+]
 ThreadName = Annotated[str | None, Parameter(help="A thread of the resource.")]
 
 

@@ -1,0 +1,180 @@
+"""The commands that explain a document and restore it: blame, diff, revert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from memfold.accounts import Accounts, DocumentName
+from memfold.arguments import Moment
+from memfold.audit.reads import Blame, ChangeEvent, Diff, DiffEntry, SourceMessage
+from memfold.receipts import NO_CHANGE, Receipt
+from memfold_consumers.cli.access import Access, engine
+from memfold_consumers.cli.errors import OK
+from memfold_consumers.cli.filters import moment
+from memfold_consumers.cli.options import Options
+from memfold_consumers.cli.output import Printer, compact, write_json
+from memfold_consumers.cli.reading import ACTOR, check, check_known
+
+if TYPE_CHECKING:
+    from memfold.working_memory import WorkingMemory
+
+_SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
+_SINCE = {
+    "unchanged": "",
+    "changed": " [changed since]",
+    "deleted": " [deleted since]",
+    "appended": " [appended later]",
+    "unknown": " [no such message]",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which document is meant, and which part of it."""
+
+    resource: str
+    thread: str | None
+    path: str | None
+    details: bool = False
+
+    def name(self) -> str:
+        """Return the document's name for people."""
+        return self.resource if self.thread is None else f"{self.resource}, thread {self.thread}"
+
+
+async def blame(options: Options, asked: Question, as_of: str | None) -> int:
+    """Print each part of a document with the event that set it and the messages behind it."""
+    check(asked.resource, asked.thread)
+    at = _moment("as-of", as_of)
+    async with engine(options, actor=ACTOR) as access:
+        accounts = await _accounts(access, asked)
+        found: Blame = await access.patiently(
+            lambda: accounts.blame(path=asked.path, as_of=at, fresh=True)
+        )
+        if not found.entries:
+            await check_known(access, asked.resource, asked.thread, 0)
+    if options.json:
+        write_json({"resource": asked.resource, "thread": asked.thread, **found.to_json()})
+        return OK
+    out = Printer()
+    out.heading(f"{asked.name()}: {found.format or 'none'}, as of sequence {found.sequence}")
+    last: ChangeEvent | None = None
+    for entry in found.entries:
+        place = entry.path if entry.line is None else f"{entry.line:>4}"
+        out.line(f"{place}  {compact(entry.value)}")
+        # Neighbours that one event has set are told of once.
+        if entry.event is not None and entry.event != last:
+            _print_event(out, entry.event)
+        last = entry.event
+    return OK
+
+
+async def diff(options: Options, asked: Question, start: str, end: str | None) -> int:
+    """Print what differs in a document between two moments: before, after, who."""
+    check(asked.resource, asked.thread)
+    first, last = _moment("start", start), _moment("end", end)
+    assert first is not None, "it was given"
+    async with engine(options, actor=ACTOR) as access:
+        accounts = await _accounts(access, asked)
+        found: Diff = await access.patiently(
+            lambda: accounts.diff(first, last, path=asked.path, fresh=True)
+        )
+        if not found.entries:
+            await check_known(access, asked.resource, asked.thread, 0)
+    if options.json:
+        write_json({"resource": asked.resource, "thread": asked.thread, **found.to_json()})
+        return OK
+    out = Printer()
+    out.heading(f"{asked.name()}: from sequence {found.start} to {found.sequence}")
+    for number, entry in enumerate(found.entries):
+        _print_difference(out, entry)
+        following = found.entries[number + 1 : number + 2]
+        if entry.event is not None and [each.event for each in following] != [entry.event]:
+            _print_event(out, entry.event)
+    return OK
+
+
+async def revert(options: Options, asked: Question, to: str, reason: str) -> int:
+    """Publish the event that restores a memory or a part of it, and wait for what it does."""
+    check(asked.resource, asked.thread)
+    at = _moment("to", to)
+    assert at is not None, "it was given"
+    async with engine(options, actor=ACTOR) as access:
+        await _accounts(access, asked)
+        if at != 0:
+            await check_known(access, asked.resource, asked.thread, 0)
+        receipt = await _memory(access, asked).revert(at, path=asked.path, reason=reason)
+        sequence: int | None = None
+        outcome = NO_CHANGE
+        if isinstance(receipt, Receipt):
+            sequence, outcome = receipt.sequence, await receipt.applied()
+    if options.json:
+        write_json(
+            {
+                "resource": asked.resource,
+                "thread": asked.thread,
+                "outcome": outcome,
+                "sequence": sequence,
+                "to": to,
+                "path": asked.path,
+            }
+        )
+        return OK
+    where = asked.name() if asked.path is None else f"{asked.name()}, {asked.path}"
+    if sequence is None:
+        Printer().line(f"{where}: nothing differs from {to}, nothing was published")
+    else:
+        Printer().line(f"{where}: as at {to} again, by sequence {sequence} ({outcome})")
+    return OK
+
+
+def _moment(option: str, text: str | None) -> Moment | None:
+    found = moment(option, text).get("as_of")
+    return datetime.fromisoformat(found) if isinstance(found, str) else found
+
+
+async def _accounts(access: Access, asked: Question) -> Accounts:
+    """Return the questions about the document, answered as of all that the log holds now."""
+    queries = access.client.queries
+    queries.sightings.note(asked.resource, await access.last_sequence())
+    document: DocumentName = "metadata" if asked.details else "working_memory"
+    return Accounts(queries, asked.resource, asked.thread, document)
+
+
+def _memory(access: Access, asked: Question) -> WorkingMemory:
+    from memfold.working_memory import WorkingMemory
+
+    return WorkingMemory(access.client, asked.resource, asked.thread)
+
+
+def _print_difference(out: Printer, entry: DiffEntry) -> None:
+    sign, style = _SIGNS[entry.kind]
+    place = f"{entry.path}: " if entry.line is None else f"{entry.line:>4}  "
+    if entry.kind == "changed":
+        out.line(f"{sign} {place}{compact(entry.before)} -> {compact(entry.after)}", style)
+    else:
+        value = entry.before if entry.kind == "removed" else entry.after
+        out.line(f"{sign} {place}{compact(value)}", style)
+
+
+def _print_event(out: Printer, event: ChangeEvent) -> None:
+    why = "" if event.reason is None else f": {event.reason}"
+    reverts = "" if event.reverts is None else f", reverts to {event.reverts['sequence']}"
+    head = f"{event.sequence}.{event.index} {event.time:%Y-%m-%dT%H:%M:%SZ} {event.actor}"
+    out.line(f"      {head} {event.type}{reverts}{why}", "cyan")
+    for source in event.evidence:
+        _print_source(out, source, "because of")
+    if event.more_evidence:
+        out.line(f"        and {event.more_evidence} more messages", "dim")
+    if event.cause is not None and event.cause not in event.evidence:
+        _print_source(out, event.cause, "caused by")
+
+
+def _print_source(out: Printer, source: SourceMessage, how: str) -> None:
+    more = "..." if source.cut else ""
+    who = "" if source.role is None else f" {source.role} ({source.actor})"
+    text = "" if source.text is None else f": {source.text}{more}"
+    named = f"{source.thread} {source.message}"
+    out.line(f"        {how} {named}{who}{_SINCE[source.since]}{text}", "dim")

@@ -1,0 +1,49 @@
+"""Past moments that queries name, sequences or times, as folded sequences: one place for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from memfold.canonical import to_us
+from memfold_projections.past import sequence_at
+
+if TYPE_CHECKING:
+    from memfold_consumers.checkpoint import Checkpoint
+    from memfold_consumers.requests import PastRequest
+    from memfold_projections.store import Store
+
+R = TypeVar("R", bound="PastRequest")
+
+
+class Moments:
+    """Turns times into sequences, and waits until what is asked for is folded."""
+
+    def __init__(
+        self, store: Store, checkpoint: Checkpoint, stream_sequence: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._checkpoint = checkpoint
+        self._stream_sequence = stream_sequence
+
+    async def resolved(self, request: R) -> R:
+        """Return the request with its times as sequences, each of them folded.
+
+        Raises:
+            NotYetConsistent: one is ahead of the checkpoint, for as long as the request waits.
+        """
+        found: dict[str, int] = {}
+        for name in request.moments:
+            asked: int | datetime | None = getattr(request, name)
+            if asked is None:
+                continue
+            wait_s = request.wait_ms / 1000
+            if isinstance(asked, datetime):
+                # What the stream holds may be of that time, and not be in the log yet.
+                await self._checkpoint.reach(self._stream_sequence(), timeout_s=wait_s)
+                asked = await asyncio.to_thread(sequence_at, self._store.log, to_us(asked))
+            await self._checkpoint.reach(asked, timeout_s=wait_s)
+            found[name] = asked
+        return request.model_copy(update=found) if found else request
