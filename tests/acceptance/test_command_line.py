@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +22,15 @@ from memfold.events import DATA_TYPES
 from memfold_consumers.local_engine import local
 from memfold_consumers.nats_probe import HOST, find_nats_server, free_port
 from memfold_consumers.ownership import engine_pid, engine_running
+from support.command import MEMFOLD, TIMEOUT_S, end_engine, environment, memfold
 
 pytestmark = pytest.mark.acceptance
 
-MEMFOLD = Path(sysconfig.get_path("scripts")) / "memfold"
 HELP = Path(__file__).resolve().parents[1] / "golden" / "help"
 COMMANDS = (
-    "serve demo ingest show messages threads log parked status sweep schema".split()  # noqa: SIM905
+    "serve demo ingest show messages threads log blame diff revert parked status sweep "  # noqa: SIM905
+    "schema".split()
 )
-TIMEOUT_S = 60
 NOWHERE = "nats://127.0.0.1:1"
 
 CONVERSATION: dict[str, Any] = {
@@ -46,55 +43,6 @@ CONVERSATION: dict[str, Any] = {
     "session_2_date_time": "2:00 pm on 9 May, 2023",
     "session_2": [{"speaker": "Ada", "dia_id": "D2:1", "text": "Hello again."}],
 }
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a run of the command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:  # noqa: ANN401 - any JSON.
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-    def error(self) -> Any:  # noqa: ANN401 - any JSON.
-        """Return the JSON error on stderr; stdout must be empty then."""
-        assert self.out == ""
-        return json.loads(self.err)["error"]
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MEMFOLD_", "NATS_"))
-    }
-    return kept | {"COLUMNS": "80", "TERM": "dumb"} | more
-
-
-def memfold(*arguments: str | Path, given: str = "", env: dict[str, str] | None = None) -> Ran:
-    done = subprocess.run(
-        [MEMFOLD, *map(str, arguments)],
-        input=given.encode(),
-        capture_output=True,
-        check=False,
-        timeout=TIMEOUT_S,
-        env=environment(**(env or {})),
-    )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def end_engine(data: Path) -> None:
-    """End the engine at once rather than when nobody has used it for a while."""
-    pid = engine_pid(data)
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        with (data / "engine.lock").open() as lock:
-            # The kernel wakes us when its holder has ended; too long ends the test.
-            fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from memfold.canonical import encode
+from memfold.audit.fields import fields
+from memfold.audit.redo import Trace
+from memfold.canonical import encode, encode_text
+from memfold.fold import apply, evolve
 from memfold.limits import KEYFRAME_STEPS_MIN
+from memfold.provenance import leaves
 from memfold.state import State, definition_in_force
-from memfold.wire import Recorded
+from memfold.wire import Recorded, read_message
 from memfold_projections import lists
 from memfold_projections.documents import MEMORY
 from memfold_projections.generation import Generation
@@ -29,9 +34,10 @@ from memfold_projections.past import (
 )
 from memfold_projections.reader import Reader, reading
 from memfold_projections.store import Store
+from memfold_projections.tracing import find_subject, trace_at
 from memfold_projections.views import definition_json, memory_json, resource_view
 from support.log import NAMESPACE, envelope, stored
-from support.naive import pure_fold_and_times, threads_shown
+from support.naive import pure_fold, pure_fold_and_times, threads_shown
 from support.scenario import make_log
 
 PART = Part(limit=1000, bytes_max=1 << 30)
@@ -172,3 +178,66 @@ def test_a_time_is_the_last_message_recorded_by_then(tmp_path: Path) -> None:
     found = {time_us: sequence_at(store.log, time_us) for time_us in (9, 10, 29, 30, 39, 40, 99)}
     assert found == {9: 0, 10: 1, 29: 1, 30: 4, 39: 4, 40: 5, 99: 5}
     store.close()
+
+
+def slow_details(log: list[Recorded]) -> Iterator[dict[str, dict[str, tuple[str, int]]]]:
+    """Yield behind each message, by document and path: the value, and which sequence set it."""
+    state, known, time_us = State(), dict[str, dict[str, tuple[str, int]]](), 0
+    for message in log:
+        time_us = max(time_us, message.time_ns // 1000)
+        for each in read_message(NAMESPACE, message, time_us=time_us):
+            apply(state, evolve(state, each))
+            found = {
+                f"{resource} {name}": fields(
+                    thread.title, thread.metadata, archived=thread.archived_at_us is not None
+                )
+                for (resource, name), thread in state.threads.items()
+                if thread.live
+            }
+            found |= {name: fields("", value.metadata) for name, value in state.resources.items()}
+            known = {
+                name: {
+                    at: known.get(name, {}).get(at, ("", 0))
+                    if known.get(name, {}).get(at, ("", 0))[0] == encode_text(value)
+                    else (encode_text(value), message.sequence)
+                    for at, value in leaves(document)
+                    if document
+                }
+                for name, document in found.items()
+            }
+        yield known
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_titles_and_metadata_are_blamed_as_a_slow_account_says(tmp_path: Path, seed: int) -> None:
+    """Through all lives of a thread; a part that stays equal keeps the event that set it."""
+    log = make_log(200 + seed, 120)
+    generation = fold_in_pieces(tmp_path / "a.duckdb", log, seed)
+    seen, whole = 0, pure_fold(log)
+    with reading(generation) as reader:
+        for at, expected in enumerate(slow_details(log), start=1):
+            if at % 20:
+                continue
+            for name in whole.threads:
+                subject = find_subject(reader, *name, memory=False)
+                trace = trace_at(reader, subject, (at, LAST))
+                own = expected.get(" ".join(name), {})
+                assert blamed(trace) == own, (name, at)
+                seen += len(own)
+            for resource in whole.resources:
+                subject = find_subject(reader, resource, None, memory=False)
+                trace = trace_at(reader, subject, (at, LAST))
+                assert blamed(trace) == expected.get(resource, {}), (resource, at)
+    assert seen > 10
+    generation.close()
+
+
+def blamed(trace: Trace) -> dict[str, tuple[str, int]]:
+    """Return by path the value and the sequence that set it."""
+    known = trace.provenance
+    assert isinstance(known, dict)
+    return {
+        at: (encode_text(value), known[at][0])
+        for at, value in leaves(trace.content)
+        if trace.content
+    }
