@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from memfold.audit.redo import Trace, redone
 from memfold.definitions import Content, Definition, Format
 from memfold.provenance import Position
-from memfold.state import Document, Memory, definition_in_force, definition_places
+from memfold.state import Document, Memory, MemoryKey, definition_in_force
 from memfold_projections.documents import MEMORY
 from memfold_projections.recent import Hit, Shown
 from memfold_projections.rows import (
@@ -35,8 +35,10 @@ LAST: Final = 1 << 30
 
 _KEY: Final = "SELECT key FROM working_memory WHERE resource = $resource AND thread = $thread"
 _DEFINITIONS: Final = """
-SELECT memory, kind, body FROM definition
-WHERE memory IN (SELECT unnest($keys::INTEGER[])) AND valid_from <= $as_of AND valid_to > $as_of
+SELECT resource, thread, kind, body FROM definition JOIN working_memory
+    ON definition.memory = working_memory.key
+WHERE resource IN ($resource, '') AND thread IN ($thread, '')
+  AND valid_from <= $as_of AND valid_to > $as_of
 """
 # Keyframes are appended in the log's order, so the last row is the newest.
 _KEYFRAME: Final = """
@@ -54,15 +56,12 @@ WHERE kind = {MEMORY} AND key = $key AND applied AND type = 'WorkingMemoryUpdate
   AND (sequence < $sequence OR index <= $index)
 """  # constants only
 _STEPS: Final = f"SELECT sequence, index, time_us, data {_MEANT} ORDER BY sequence, index"
-# Nothing before a whole document counts: it is not read.
-_STEPS_THAT_COUNT: Final = f"""
-SELECT sequence, index, time_us, data {_MEANT}
-  AND sequence >= coalesce((SELECT max(sequence) {_MEANT} AND whole), $first)
-ORDER BY sequence, index
-"""  # constants only
+# Nothing before a whole document counts, so its steps are not read.
 _REVISION: Final = f"""
-SELECT max(sequence) FROM change
-WHERE kind = {MEMORY} AND key = $key AND sequence <= $as_of AND type <> 'ThreadDeleted'
+SELECT max(sequence), max(CASE WHEN whole AND (sequence < $sequence OR index <= $index)
+                               THEN sequence END)
+FROM change
+WHERE kind = {MEMORY} AND key = $key AND sequence <= $sequence AND type <> 'ThreadDeleted'
 """  # noqa: S608  # constants only
 _THREAD: Final = f"""
 SELECT {THREAD_COLUMNS} FROM thread WHERE resource = $resource AND id = $thread
@@ -115,20 +114,25 @@ def keyframe(reader: Reader, key: int, at: Position, *, traced: bool) -> Base | 
     return None
 
 
-def document_as_of(reader: Reader, key: int, at: Position) -> Document | None:
-    """Return a working memory's document as it stood behind a position, without provenance."""
-    base = keyframe(reader, key, at, traced=False)
+def stored_as_of(reader: Reader, key: int, at: Position) -> Memory:
+    """Return a working memory as it stood behind a position, without provenance and definition."""
+    asked = {"key": key, "sequence": at[0], "index": at[1]}
+    [(revision, whole)] = reader.rows(_REVISION, asked)
+    base = keyframe(reader, key, at, traced=False) if revision is not None else None
     if base is None:
-        return None
+        return Memory(revision or 0)
     content, changed, time_us = base.content, base.position, base.changed_at_us
-    for sequence, index, moment_us, data in reader.rows(_STEPS_THAT_COUNT, _between(key, base, at)):
+    asked = _between(key, base, at)
+    if whole is not None and whole > base.position[0]:
+        asked |= {"first": whole, "first_index": -1}
+    for sequence, index, moment_us, data in reader.rows(_STEPS, asked):
         change = decode(data)
         content = redone(content, change["mode"], change["content"])
         changed, time_us = (sequence, index), moment_us
     if content is None:
-        return None
+        return Memory(revision)
     form: Format = "markdown" if isinstance(content, str) else "json"
-    return Document(content, form, changed, time_us, {}, 0, 0)
+    return Memory(revision, Document(content, form, changed, time_us, {}, 0, 0))
 
 
 def trace_as_of(reader: Reader, key: int, at: Position) -> Trace:
@@ -157,23 +161,19 @@ def _between(key: int, base: Base, at: Position) -> dict[str, Any]:
 def memory_as_of(reader: Reader, resource: str | None, thread: str | None, as_of: int) -> Memory:
     """Return one working memory as of a sequence, its own definition left out."""
     key = memory_key(reader, resource, thread)
-    if key is None:
-        return Memory()
-    [(revision,)] = reader.rows(_REVISION, {"key": key, "as_of": as_of})
-    return Memory(revision or 0, document_as_of(reader, key, (as_of, LAST)))
+    return Memory() if key is None else stored_as_of(reader, key, (as_of, LAST))
 
 
 def definition_as_of(
     reader: Reader, resource: str | None, thread: str | None, as_of: int
 ) -> tuple[Definition, Whose] | None:
     """Return the definition that was in force for a working memory, with whose that was."""
-    key = (resource, thread)
-    numbers = {place: memory_key(reader, *place) for place in definition_places(key)}
-    keys = {place: number for place, number in numbers.items() if number is not None}
-    asked = {"keys": list(keys.values()), "as_of": as_of}
-    found = {row[0]: Definition(row[1], row[2]) for row in reader.rows(_DEFINITIONS, asked)}
-    places = {place: Memory(definition=found.get(number)) for place, number in keys.items()}
-    return definition_in_force(places, key)
+    asked = {"resource": resource or "", "thread": thread or "", "as_of": as_of}
+    places: dict[MemoryKey, Memory] = {
+        (row[0] or None, row[1] or None): Memory(definition=Definition(row[2], row[3]))
+        for row in reader.rows(_DEFINITIONS, asked)
+    }
+    return definition_in_force(places, (resource, thread))
 
 
 def thread_as_of(reader: Reader, resource: str, thread: str, as_of: int) -> Shown:

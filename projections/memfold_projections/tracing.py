@@ -12,7 +12,7 @@ from memfold.canonical import is_object
 from memfold.definitions import Content
 from memfold.provenance import Position
 from memfold_projections.documents import MEMORY, RESOURCE, THREAD
-from memfold_projections.past import document_as_of, memory_key, trace_as_of
+from memfold_projections.past import memory_key, stored_as_of, trace_as_of
 from memfold_projections.rows import decode
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def named_changes(
 def content_at(reader: Reader, subject: Subject, at: Position) -> Content | None:
     """Return a document as it stood behind a position."""
     if subject.is_memory:
-        document = document_as_of(reader, subject.keys[0], at) if subject.keys else None
+        document = stored_as_of(reader, subject.keys[0], at).document if subject.keys else None
         return None if document is None else document.content
     content: dict[str, Any] | None = None
     for change in read_changes(reader, subject, START, at):

@@ -172,6 +172,17 @@ def test_the_samples_of_the_page_on_attachments_run(directory: Path) -> None:
         assert ["orphans", "0"] in [line.split() for line in shown]
 
 
+@pytest.mark.parametrize("page", ["as-of", "blame-and-diff", "revert"])
+def test_the_samples_of_the_pages_on_the_past_print_what_they_show(
+    directory: Path, page: str
+) -> None:
+    [code] = blocks(f"docs/audit/{page}.md", "python")
+    [shown] = blocks(f"docs/audit/{page}.md", "text")
+    program = f"import asyncio\nasync def main():\n{textwrap.indent(code, ' ' * 4)}\n"
+    (directory / "sample.py").write_text(f"{program}asyncio.run(main())\n", "utf-8")
+    assert_shown(shown, run([sys.executable, "sample.py"], directory))
+
+
 @pytest.mark.faults
 def test_a_lost_tail_comes_back_from_the_log_as_the_page_says(directory: Path) -> None:
     """The stream loses its tail; the engine halts and says so; the recipe loses no event."""

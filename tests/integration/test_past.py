@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -338,3 +339,35 @@ async def test_a_revert_decides_anew_when_somebody_else_writes_meanwhile(
     writes = iter([{"a": number} for number in range(100, 200)])
     with pytest.raises(RevisionConflict):
         await wm.revert(first)
+
+
+async def test_an_account_that_does_not_fit_an_answer_comes_in_parts(memory: Memory) -> None:
+    """Each part with the texts behind it, all of them of one moment."""
+    alice = memory.resource("alice")
+    thread = alice.thread("t")
+    text = "x" * 4000
+    await thread.append(
+        [Message(id=f"m{n}", role="user", content=f"{n} {text}") for n in range(200)]
+    )
+    for start in range(0, 300, 20):
+        receipt = await alice.working_memory.merge({"start": start})
+        numbers = range(start, start + 20)
+        await asyncio.gather(
+            *(
+                alice.working_memory.merge({f"k{n:03d}": n}, because=("t", f"m{n % 200}"))
+                for n in numbers
+            )
+        )
+    blame = await alice.working_memory.blame()
+    assert [entry.path for entry in blame.entries] == [f"/k{n:03d}" for n in range(300)] + [
+        "/start"
+    ]
+    for entry in blame.entries[:-1]:
+        assert entry.event is not None
+        [source] = entry.event.evidence
+        assert source.text == f"{entry.value % 200} {text}"
+    diff = await alice.working_memory.diff(0, receipt.sequence)
+    assert diff.sequence == receipt.sequence
+    assert [entry.path for entry in diff.entries[:-1]] == [f"/k{n:03d}" for n in range(280)]
+    history = await alice.working_memory.history()
+    assert len(history) == 315
