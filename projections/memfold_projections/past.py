@@ -58,10 +58,10 @@ WHERE kind = {MEMORY} AND key = $key AND applied AND type = 'WorkingMemoryUpdate
 _STEPS: Final = f"SELECT sequence, index, time_us, data {_MEANT} ORDER BY sequence, index"
 # Nothing before a whole document counts, so its steps are not read.
 _REVISION: Final = f"""
-SELECT max(sequence), max(CASE WHEN whole AND (sequence < $sequence OR index <= $index)
-                               THEN sequence END)
-FROM change
-WHERE kind = {MEMORY} AND key = $key AND sequence <= $sequence AND type <> 'ThreadDeleted'
+SELECT max(CASE WHEN type NOT IN ('ThreadDeleted', 'Erased') THEN sequence END),
+    max(CASE WHEN whole AND (sequence < $sequence OR index <= $index) THEN sequence END),
+    max(CASE WHEN type = 'Erased' THEN sequence END)
+FROM change WHERE kind = {MEMORY} AND key = $key AND sequence <= $sequence
 """  # noqa: S608  # constants only
 _THREAD: Final = f"""
 SELECT {THREAD_COLUMNS} FROM thread WHERE resource = $resource AND id = $thread
@@ -117,10 +117,12 @@ def keyframe(reader: Reader, key: int, at: Position, *, traced: bool) -> Base | 
 def stored_as_of(reader: Reader, key: int, at: Position) -> Memory:
     """Return a working memory as it stood behind a position, without provenance and definition."""
     asked = {"key": key, "sequence": at[0], "index": at[1]}
-    [(revision, whole)] = reader.rows(_REVISION, asked)
-    base = keyframe(reader, key, at, traced=False) if revision is not None else None
+    [(revision, whole, erased)] = reader.rows(_REVISION, asked)
+    if revision is None or revision < (erased or 0):
+        return Memory()
+    base = keyframe(reader, key, at, traced=False)
     if base is None:
-        return Memory(revision or 0)
+        return Memory(revision)
     content, changed, time_us = base.content, base.position, base.changed_at_us
     asked = _between(key, base, at)
     if whole is not None and whole > base.position[0]:

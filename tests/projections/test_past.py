@@ -241,3 +241,63 @@ def blamed(trace: Trace) -> dict[str, tuple[str, int]]:
         for at, value in leaves(trace.content)
         if trace.content
     }
+
+
+def record(type_: str, data: object, number: int) -> dict[str, Any]:
+    return envelope(type_, data, id=f"r{number}")
+
+
+@pytest.mark.parametrize("target", ["resource", "thread"])
+def test_an_erasure_ends_the_documents_that_it_covers(tmp_path: Path, target: str) -> None:
+    """Also those of memories and metadata; what comes later counts from nothing."""
+    thread = "t1" if target == "thread" else None
+    scope = "thread" if thread else "resource"
+    facet = "thread" if thread else "resource"
+    kind = "ThreadUpdated" if thread else "ResourceUpdated"
+    published: list[tuple[Any, dict[str, Any]]] = [
+        ("thread", record("ThreadCreated", {"title": "", "metadata": {}}, 0)),
+        (
+            "memory",
+            record(
+                "WorkingMemoryUpdated", {"scope": scope, "mode": "replace", "content": {"a": 1}}, 1
+            ),
+        ),
+        (facet, record(kind, {"metadata": {"k": 1}}, 2)),
+        ("erasure", record("Erased", {"target": target}, 3)),
+        (
+            "memory",
+            record(
+                "WorkingMemoryUpdated", {"scope": scope, "mode": "merge", "content": {"b": 1}}, 4
+            ),
+        ),
+        (
+            facet,
+            record("ResourceUpdated" if not thread else "ThreadUpdated", {"metadata": {"l": 1}}, 5),
+        ),
+    ]
+    log = [
+        Recorded(
+            n,
+            n,
+            stored(each[0], thread="t1" if each[0] == "thread" else thread),
+            orjson.dumps(each[1]),
+        )
+        for n, each in enumerate(published, start=1)
+    ]
+    generation = fold_in_pieces(tmp_path / "a.duckdb", log, 1)
+    whole = pure_fold(log)
+    with reading(generation) as reader:
+        for at in range(len(log) + 1):
+            state, changed = pure_fold_and_times(log[:at])
+            check(reader, state, threads_shown(state, changed), at, whole)
+        for memory, contents in (
+            (True, [{"a": 1}, None, {"b": 1}]),
+            (False, [{"k": 1}, None, {"l": 1}]),
+        ):
+            subject = find_subject(reader, "u1", thread, memory=memory)
+            found = []
+            for at in (3, 4, 6):
+                content = trace_at(reader, subject, (at, LAST)).content
+                found.append(content.get("metadata") if content and not memory else content)  # type: ignore[union-attr]
+            assert found == contents
+    generation.close()
