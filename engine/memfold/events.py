@@ -10,9 +10,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from memfold.limits import BATCH_EVENTS_MAX
 from memfold.subjects import Facet
-from memfold.values import Id, Model, Time
+from memfold.values import Id, Model, Position, Range, Sequence, Time
 
 Scope = Literal["resource", "thread"]
 """Which working memory is meant: the resource's or the thread's."""
@@ -22,14 +21,6 @@ Content = str | list[dict[str, Any]]
 """A message's content: text, or a list of parts (each an object)."""
 Metadata = dict[str, Any]
 """A JSON object; merges of it go one level deep, and ``None`` is stored."""
-Sequence = Annotated[int, Field(ge=1, lt=1 << 62)]
-"""A sequence of the stream."""
-Index = Annotated[int, Field(ge=0, lt=BATCH_EVENTS_MAX)]
-"""An event's place in its batch."""
-Position = Annotated[tuple[Sequence, Index], Field(strict=False)]
-"""(sequence, index in the batch); JSON has arrays only."""
-Range = Annotated[tuple[Sequence, Sequence], Field(strict=False)]
-"""The first and the last of some sequences."""
 
 
 class Data(Model):

@@ -6,11 +6,11 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from memfold.errors import InvalidId
 from memfold.ids import check_id
-from memfold.limits import ID_BYTES_MAX
+from memfold.limits import BATCH_EVENTS_MAX, ID_BYTES_MAX
 
 
 def _id(value: str) -> str:
@@ -49,6 +49,16 @@ Time = Annotated[
     datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 """RFC 3339 text with an offset, or an aware datetime, within the years 1 to 9999 of UTC."""
+
+
+Sequence = Annotated[int, Field(ge=1, lt=1 << 62)]
+"""A sequence of the stream."""
+Index = Annotated[int, Field(ge=0, lt=BATCH_EVENTS_MAX)]
+"""An event's place in its batch."""
+Position = Annotated[tuple[Sequence, Index], Field(strict=False)]
+"""(sequence, index in the batch); JSON has arrays only."""
+Range = Annotated[tuple[Sequence, Sequence], Field(strict=False)]
+"""The first and the last of some sequences."""
 
 
 class Model(BaseModel):

@@ -110,11 +110,26 @@ def imports_of(path: Path) -> set[str]:
 
 
 CORE = {
-    *("canonical", "definitions", "documents", "errors", "events", "fold", "gate", "ids"),
-    *("limits", "merge", "provenance", "rules", "state", "steps", "subjects", "upcast", "wire"),
+    *("canonical", "definitions", "documents", "erasure", "erasure_rules", "errors", "events"),
+    *(
+        "fold",
+        "gate",
+        "ids",
+        "values",
+        "limits",
+        "merge",
+        "provenance",
+        "rules",
+        "state",
+        "steps",
+        "subjects",
+        "upcast",
+        "wire",
+    ),
 }
 PURE = {
-    *("__future__", "collections.abc", "dataclasses", "datetime", "functools", "hashlib", "math"),
+    *("__future__", "base64", "binascii", "collections.abc", "dataclasses", "datetime"),
+    *("functools", "hashlib", "json", "math"),
     *("re", "typing", "urllib.parse", "jiter", "jsonschema_rs", "orjson", "pydantic", "memfold"),
     *(f"memfold.{name}" for name in CORE),
 }
