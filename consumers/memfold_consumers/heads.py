@@ -50,6 +50,9 @@ BACK_OFF_FIRST_S: Final = 0.5
 BACK_OFF_MAX_S: Final = 30.0
 LAST_S: Final = 2.0
 """How long an orderly stop waits for the last head to be published."""
+CANCEL_S: Final = 0.2
+BEHIND_S: Final = 5.0
+"""How long what others have published may be ahead before ``status`` says so."""
 AUDIT_ROLLED_BACK: Final = "audit_rolled_back"
 HEAD_DIFFERS: Final = "head_differs"
 
@@ -93,7 +96,7 @@ class Heads:
         self._head_s = head_s
         self._on_difference = on_difference
         self._leaves = Leaves(store.log)
-        self._incidents = Incidents(directory)
+        self.incidents = Incidents(directory)
         self._state = TreeState()
         self._head: Head | None = None
         """The last head of the file, or the one that is about to be published."""
@@ -125,8 +128,10 @@ class Heads:
         try:
             yield
         finally:
-            running.cancel()
-            await asyncio.wait({running})
+            while not running.done():
+                # More than once: before Python 3.12 a request that is just answered swallows it.
+                running.cancel()
+                await asyncio.wait({running}, timeout=CANCEL_S)
             await self._end()
 
     async def _run(self) -> None:
@@ -162,8 +167,9 @@ class Heads:
             await self._keep_head(at_once=True)
 
     def _tell(self, error: Exception) -> None:
-        text = str(error) or "no answer: is the engine allowed to publish to the audit stream?"
-        told = f"{type(error).__name__.lstrip('_')}: {text}"
+        told = f"{type(error).__name__.lstrip('_')}: {error}"
+        if isinstance(error, TimeoutError):
+            told = f"no answer: may the engine publish to {self._stream.name}?"
         if told != self.error:
             _log.warning("heads_not_published", reason=told)
         self.error = told
@@ -219,7 +225,7 @@ class Heads:
             tree.extend(self._leaves.all(last.size, after=tree.size))
             if tree.root() != last.root:
                 text = f"the leaves give another root than its head of {last.size} says"
-                self._incidents.record(HEAD_DIFFERS, HEADS_FILE, text)
+                self.incidents.record(HEAD_DIFFERS, HEADS_FILE, text)
         tree.extend(self._leaves.all(upto, after=tree.size))
         if upto > self._line_size:
             head = Head(upto, tree.root(), now(), self._engine)
@@ -234,7 +240,7 @@ class Heads:
     async def _begin(self) -> None:
         if not self._recalled:
             self._state, self._head = await in_thread(
-                partial(recall, self._directory, self._store.found, self._incidents)
+                partial(recall, self._directory, self._store.found, self.incidents)
             )
             self._line_size = 0 if self._head is None else self._head.size
             self._recalled = True
@@ -251,7 +257,7 @@ class Heads:
             head[0] if head is not None else 0
         ):
             text = "it lost blocks or heads that were in it: it was truncated or replaced"
-            self._incidents.record(AUDIT_ROLLED_BACK, self._stream.name, text)
+            self.incidents.record(AUDIT_ROLLED_BACK, self._stream.name, text)
             self._state.published = found = Published()
         log_sequence = self._store.found.log
         if head is not None and head[1].engine == self._engine:
@@ -259,7 +265,7 @@ class Heads:
             if size > max(log_sequence, self._line_size):
                 self._line_size = size
                 text = rolled_back(log_sequence, size)
-                self._incidents.record(LOG_ROLLED_BACK, "log.duckdb", text)
+                self.incidents.record(LOG_ROLLED_BACK, "log.duckdb", text)
         if block is not None and found.leaves_place in (0, block.place):
             await self._take_block(block, first=block.first)
         if head is not None and found.heads_place == 0:
@@ -294,10 +300,13 @@ class Heads:
             raise _Behind(message)
         return found
 
-    def _check_folded(self, last: int) -> None:
-        if last > self._checkpoint.sequence:
-            message = f"leaves up to {last} are published, folded are {self._checkpoint.sequence}"
-            raise _Behind(message)
+    async def _reach(self, last: int) -> None:
+        """Let the fold come to what others have folded already."""
+        try:
+            await self._checkpoint.reach(last, timeout_s=BEHIND_S)
+        except NotYetConsistent as error:
+            message = f"leaves up to {last} are published: {error.message}"
+            raise _Behind(message) from None
 
     async def _take_block(self, block: Block, *, first: int) -> None:
         """Compare a block that is published with the own leaves."""
@@ -307,7 +316,7 @@ class Heads:
                 f"{block.first}, not {first}"
             )
             raise AuditDamaged(message)
-        self._check_folded(block.last)
+        await self._reach(block.last)
         differs = await in_thread(partial(self._first_difference, block))
         if differs is not None:
             raise _differing(differs, self._stream.name)
@@ -325,7 +334,7 @@ class Heads:
         """Compare a head that is published with the own root at its size."""
         published = self._state.published
         if head.size > published.tree.size:
-            self._check_folded(head.size)
+            await self._reach(head.size)
             tree = await in_thread(partial(self._extended, published.tree, head.size))
             if tree.root() != head.root:
                 await self._name_difference(head)

@@ -1,4 +1,4 @@
-"""Blocking work for the event loop."""
+"""Blocking work in a thread, for coroutines that may be cancelled meanwhile."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread; if cancelled, end only when it has ended."""
+    """Run work in a thread; also if cancelled meanwhile, it has ended when this returns."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()
         raise

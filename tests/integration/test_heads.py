@@ -98,7 +98,13 @@ async def test_two_engines_publish_one_series(broker: Broker, tmp_path: Path) ->
         running_engine(broker.url, second, settings=settings(second, 0.013)),
         memfold.connect(broker.url, actor="bot") as memory,
     ):
-        await write(memory, 0, 300)
+        await write(memory, 0, 200)
+    for number, data in enumerate((first, second)):
+        async with (
+            running_engine(broker.url, data, settings=settings(data)),
+            memfold.connect(broker.url, actor="bot") as memory,
+        ):
+            await write(memory, 200 + 50 * number, 50)
     leaves, heads = await check_series(broker.url)
     assert (len(leaves), heads[-1].size) == (300, 300)
     assert len({head.engine for head in heads}) == 2
