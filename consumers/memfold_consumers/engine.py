@@ -34,6 +34,7 @@ from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
 from memfold_consumers.nats_probe import server_name
 from memfold_consumers.queries import Queries
 from memfold_consumers.settings import EngineSettings
+from memfold_consumers.verifying import Verifying
 from memfold_consumers.versions import versions
 from memfold_projections.store import Store
 
@@ -161,7 +162,8 @@ class Engine:
                     engine=self.id,
                 )
                 self._loop.on_erased = partial(self._erased, erasing)
-                jobs = Jobs({erasing.kind: erasing.work})
+                verifying = self._make_verifying(store)
+                jobs = Jobs({erasing.kind: erasing.work, "verify": verifying.work})
                 attached = Attached(self.connection, settings, store, self.checkpoint)
                 self._queries = Queries(
                     store,
@@ -218,6 +220,12 @@ class Engine:
             engine=self.id,
             head_s=settings.head_s,
             on_difference=self._loop.diverge,
+        )
+
+    def _make_verifying(self, store: Store) -> Verifying:
+        settings = self._settings
+        return Verifying(
+            self.connection, settings.namespace, store, settings.data, self._heads.incidents
         )
 
     def _open_store(self) -> Store:

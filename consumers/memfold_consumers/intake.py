@@ -55,7 +55,7 @@ class Intake:
     """One consumer from a sequence on, for as long as it lives. Use as ``async with``.
 
     ``fill`` returns what is left of missing messages, the first of them at least; without it there
-    must be none.
+    must be none, unless ``gaps`` says that the stream may lack messages.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class Intake:
         after: int,
         *,
         fill: Callable[[int, int], Awaitable[list[Recorded]]] | None = None,
+        gaps: bool = False,
     ) -> None:
         self._connection = connection
         self._fill = fill or _unexplained
         self._stream = stream
+        self._gaps = gaps
         self._taken: int = after
         self._consumer = f"fold-{uuid.uuid4().hex}"
         self._consumer_sequence = 0
@@ -165,7 +167,7 @@ class Intake:
         size = 0
         while self._queue and len(batch) < PULL_MESSAGES and size < PULL_BYTES_MAX:
             recorded = self._check(self._queue[0])
-            if recorded.sequence != self._taken + 1:
+            if recorded.sequence != self._taken + 1 and not self._gaps:
                 filled = await self._fill(self._taken + 1, recorded.sequence - 1)
                 self._taken = filled[-1].sequence
                 batch.extend(filled)

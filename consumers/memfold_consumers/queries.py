@@ -80,7 +80,7 @@ class Queries:
         try:
             request = read_request(model, payload)
             resource = None if name == "_" else decode_token(name)
-            if model is not requests.StatusRequest:
+            if model not in _OF_A_HALTED_ENGINE:
                 await self._checkpoint.reach(request.min_sequence, timeout_s=request.wait_ms / 1000)
             if isinstance(request, requests.PastRequest):
                 request = await self._moments.resolved(request)
@@ -365,6 +365,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "job": (requests.JobRequest, Queries.job),
     "status": (requests.StatusRequest, Queries.status),
 }
+_OF_A_HALTED_ENGINE: Final = (requests.StatusRequest, requests.JobRequest)
 _APPLIED: Final = ("applied", "", "", None)
 _OUTCOME_FIELDS: Final = ("kind", "reason", "detail", "of")
 

@@ -33,7 +33,7 @@ SELECT sequence, octet_length(payload) FROM event
 WHERE sequence > ? AND sequence <= ? ORDER BY sequence
 """
 _EVENTS: Final = """
-SELECT sequence, time_ns, subject, payload, msg_id, time_us FROM event
+SELECT sequence, time_ns, subject, payload, msg_id, time_us, redacted FROM event
 WHERE sequence > ? AND sequence <= ? ORDER BY sequence, rowid
 """
 _OUTSIDE: Final = """
@@ -170,8 +170,15 @@ class _Check:
     def _message(self, row: tuple[Any, ...], leaf: bytes | None) -> None:
         message, time_us = Recorded(*row[:5]), row[5]
         sequence, due_us = message.sequence, max(self._time_us, message.time_ns // 1000)
+        if row[6]:
+            # Erased in part, so it no longer gives its leaf: a record has to say so.
+            if self._explained.unexplained(sequence, sequence):
+                text = f"message {sequence} is redacted, and no erasure explains it"
+                self._findings.add("event_changed", sequence, WHERE, text)
+            self._sure = False
+            return
         if leaf is not None and leaf_hash(message) != leaf:
-            text = f"message {sequence} of the table event does not give its leaf"
+            text = f"message {sequence} and its leaf do not fit: one of the two was changed"
             self._findings.add("event_changed", sequence, WHERE, text)
             # Its time may be what was changed: it says nothing of the ones behind it.
             self._sure = False

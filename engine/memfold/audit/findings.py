@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SHOWN_MAX: Final = 50
 """Findings of one kind that are kept; the rest is counted."""
@@ -63,20 +63,27 @@ class Findings:
 class Explained:
     """The sequences whose messages may be gone: each is covered by an erasure record."""
 
-    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        """Take ranges, both ends included, in any order."""
+    def __init__(self, load: Callable[[], Iterable[tuple[int, int]]] = tuple) -> None:
+        """Take what returns ranges, both ends included, in any order.
+
+        It is asked again where a hole is not explained: what is erased just now has its record
+        first.
+        """
+        self._load = load
         self._ranges: list[tuple[int, int]] = []
-        for first, last in sorted(ranges):
-            if self._ranges and first <= self._ranges[-1][1] + 1:
-                before = self._ranges[-1]
-                self._ranges[-1] = (before[0], max(before[1], last))
-            else:
-                self._ranges.append((first, last))
 
     def unexplained(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return what of a hole, both ends included, no record explains."""
+        found = self._unexplained(first, last)
+        if found:
+            self._ranges = _merged(self._load())
+            found = self._unexplained(first, last)
+        return found
+
+    def _unexplained(self, first: int, last: int) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
-        for begin, end in self._ranges[self._place(first) :]:
+        place = bisect_left(self._ranges, first, key=lambda each: each[1])
+        for begin, end in self._ranges[place:]:
             if begin > last:
                 break
             if begin > first:
@@ -86,6 +93,12 @@ class Explained:
             found.append((first, last))
         return found
 
-    def _place(self, first: int) -> int:
-        """Return the first range that does not end before a sequence."""
-        return bisect_left(self._ranges, first, key=lambda each: each[1])
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -170,3 +171,35 @@ def parked(resource: str | None = None, /, *, options: Options = DEFAULTS) -> in
     from memfold_consumers.cli import reading
 
     return run(reading.parked(options, resource))
+
+
+@app.command
+def verify(
+    *,
+    heads: pathlib.Path | None = None,
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    acknowledge: Annotated[bool, Parameter(negative=())] = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Check that log, stream, heads and projection are what they were.
+
+    Parameters
+    ----------
+    heads
+        A file of heads that was kept elsewhere, one a line, as in heads.ndjson.
+    quick
+        Without the stream's messages and without folding the log again.
+    acknowledge
+        Note that the incidents so far were seen: they are no findings from now on.
+
+    Notes
+    -----
+    Ends with 6 if there are findings: see [Verify](../audit/verify.md). It works against a halted
+    engine, too. ``--json``: ``{"ok", "size", "root", "heads": {"published", "file", "given",
+    "agree", "ahead"}, "phases": [{"name", "checked", "seconds", "per_second", "findings"}],
+    "findings": [{"kind", "sequence", "where", "text"}], "counts", "erasures",
+    "incidents": [{"time", "kind", "place", "text", "acknowledged"}], "seconds"}``.
+    """
+    from memfold_consumers.cli import verify as verifying
+
+    return run(verifying.verify(options, heads, quick=quick, acknowledge=acknowledge))
