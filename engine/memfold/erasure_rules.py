@@ -42,7 +42,10 @@ def recorded_only(state: State, event: Event, data: Data) -> Step:
 
 def _resource_erased(state: State, event: Event, resource: str) -> Step:
     threads = [key for key, thread in state.threads.items() if key[0] == resource and thread.live]
-    memories = [key for key in state.memories if key[0] == resource]
+    # An empty one may only say that it was looked for, which depends on how events were batched.
+    memories = [
+        key for key, memory in state.memories.items() if key[0] == resource and memory != Memory()
+    ]
     return Step(
         APPLIED,
         threads={key: _ended(event) for key in threads},
@@ -55,7 +58,7 @@ def _resource_erased(state: State, event: Event, resource: str) -> Step:
 def _thread_erased(state: State, event: Event, key: ThreadKey) -> Step:
     step = Step(APPLIED, threads={key: _ended(event)})
     step.messages = {place: None for place in state.messages if place[:2] == key}
-    if key in state.memories:
+    if state.memories.get(key, Memory()) != Memory():
         step.memories = {key: Memory()}
     return step
 
