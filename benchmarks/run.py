@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import gc
 import json
 import statistics
 import sys
@@ -28,6 +29,7 @@ import memfold
 from memfold.wire import Recorded
 from memfold_consumers.local_engine import ensure_engine, local
 from memfold_consumers.nats_server import NatsServer
+from memfold_projections.content import differences, frozen
 from memfold_projections.store import Store
 
 TEXT = "I moved to Berlin last week and still look for a flat near the park. " * 2
@@ -69,6 +71,7 @@ async def main() -> int:
         figures += await catch_up(data / "single", batch=1)
         figures += await catch_up(data / "batched", batch=BATCH)
         figures.append(fold_and_insert(data / "fold"))
+        figures += rebuild(data / "rebuild")
     if options.json:
         print(json.dumps([{**vars(each), "met": each.met} for each in figures], indent=2))
     else:
@@ -236,6 +239,45 @@ def fold_and_insert(data: Path) -> Figure:
     connection.close()
     detail = f"{count / ours:,.0f} against {count / bare:,.0f} rows/s; log, digests, provenance"
     return Figure("fold / bare DuckDB insert", ours / bare, "x", 20, "lower", detail)
+
+
+def rebuild(data: Path) -> list[Figure]:
+    """Measure folding a generation anew from the event table, and the comparison."""
+    gc.set_threshold(100_000, 50, 50)  # As an engine has it.
+    count = CATCH_UP_EVENTS * 5
+    store = Store(data, "memfold")
+    for start in range(0, count, 2000):
+        store.fold(
+            [
+                Recorded(
+                    n + 1,
+                    n,
+                    f"memfold.events.1.u{n % 97}.t{n % 11}.messages.bench",
+                    orjson.dumps(_event(n)),
+                )
+                for n in range(start, start + 2000)
+            ]
+        )
+    store.tidy()
+    with store.beside() as beside:
+        began = time.perf_counter()
+        beside.fold_log()
+        rate = count / (time.perf_counter() - began)
+        began = time.perf_counter()
+        with frozen(store.generation) as live, frozen(beside.generation) as fresh:
+            assert differences(live, fresh, lambda _: None) == []
+        compared = count / (time.perf_counter() - began)
+        began = time.perf_counter()
+        store.adopt(beside)
+        pause_ms = (time.perf_counter() - began) * 1e3
+    store.close()
+    detail = f"{count:,} single events; compared with the live one at {compared:,.0f} events/s"
+    return [
+        Figure("rebuild from the event table", rate, "events/s", 20_000, "higher", detail),
+        Figure(
+            "live fold paused for the swap", pause_ms, "ms", 100, "lower", "nothing left to fold"
+        ),
+    ]
 
 
 def _event(number: int) -> dict[str, Any]:

@@ -88,6 +88,22 @@ class Folded:
     time_us: int
 
 
+def read_events(
+    namespace: str, messages: Sequence[Recorded], time_us: int
+) -> list[Event | Unreadable]:
+    """Read the events of messages that follow a log's time; from any thread."""
+    events: list[Event | Unreadable] = []
+    for message in messages:
+        time_us = max(time_us, message.time_ns // 1000)
+        events.extend(read_message(namespace, message, time_us=time_us))
+    return events
+
+
+def log_time_us(messages: Sequence[Recorded], time_us: int) -> int:
+    """Return the log's time behind messages: the server's, made monotone."""
+    return max(time_us, *(message.time_ns // 1000 for message in messages))
+
+
 class Generation:
     """One projection file. All methods but ``cursor`` belong to the writer thread."""
 
@@ -151,24 +167,28 @@ class Generation:
                 self.damage = str(error)
             raise
 
-    def fold(self, messages: Sequence[Recorded]) -> Folded:
+    def fold(
+        self, messages: Sequence[Recorded], events: list[Event | Unreadable] | None = None
+    ) -> Folded:
         """Fold messages that follow the checkpoint, and commit them with it.
+
+        ``events`` are theirs if they were read already, by :func:`read_events`.
 
         Raises:
             StorageError: another writer moved the checkpoint; nothing was changed.
             duckdb.Error: nothing was changed; see ``damage``.
         """
         with self.watched():
-            return self._fold(messages)
+            return self._fold(messages, events)
 
-    def _fold(self, messages: Sequence[Recorded]) -> Folded:
+    def _fold(
+        self, messages: Sequence[Recorded], events: list[Event | Unreadable] | None
+    ) -> Folded:
         if self._stale:
             self._open_state()
-        events: list[Event | Unreadable] = []
-        time_us = self.time_us
-        for message in messages:
-            time_us = max(time_us, message.time_ns // 1000)
-            events.extend(read_message(self.namespace, message, time_us=time_us))
+        if events is None:
+            events = read_events(self.namespace, messages, self.time_us)
+        time_us = log_time_us(messages, self.time_us)
         self._connection.execute("BEGIN")
         try:
             folded = self._evolve(events, messages[-1].sequence, time_us)

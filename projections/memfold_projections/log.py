@@ -54,6 +54,8 @@ LEAVES: Final = "SELECT sequence, hash FROM leaf WHERE sequence IN (SELECT unnes
 DRAIN_S: Final = 60.0
 """How long readers may be at a file that is to be replaced."""
 
+READ_LEAVES: Final = "SELECT sequence, hash FROM leaf WHERE sequence > ? AND sequence <= ?"
+
 
 class Log:
     """The engine's own copy of the log.
@@ -137,6 +139,11 @@ class Log:
                 if rows:
                     yield _messages(cursor, rows)
                 after = last
+
+    def leaves(self, after: int, upto: int) -> dict[int, bytes]:
+        """Return the leaves behind a sequence up to another one, by sequence; from any thread."""
+        with closing(self._connection.cursor()) as cursor:
+            return dict(cursor.execute(READ_LEAVES, [after, upto]).fetchall())
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """Return (sequence, leaf) of the newest messages, newest first."""

@@ -6,13 +6,17 @@ and in large ones while none do.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
+
+from memfold_projections.generation import log_time_us, read_events
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from memfold.wire import Recorded
+    from memfold.wire import Event, Recorded, Unreadable
     from memfold_projections.generation import Generation
     from memfold_projections.log import Log
 
@@ -43,9 +47,11 @@ class Beside:
         """Up to where it is folded."""
         return self.generation.sequence
 
-    def fold(self, messages: Sequence[Recorded]) -> None:
-        """Fold messages that follow."""
-        self.events += len(self.generation.fold(messages).steps)
+    def fold(
+        self, messages: Sequence[Recorded], events: list[Event | Unreadable] | None = None
+    ) -> None:
+        """Fold messages that follow, with their events if they were read already."""
+        self.events += len(self.generation.fold(messages, events).steps)
         self.messages += len(messages)
 
     def fold_log(
@@ -63,22 +69,42 @@ class Beside:
             duckdb.Error: a file could not be read or written.
         """
         end = self._log.sequence if upto is None else upto
-        for messages in self._log.read(self.sequence, end):
-            self.fold_gently(messages, lambda folded: progress(folded, end))
+        chunks = self._log.read(self.sequence, end)
+        self.fold_gently(chunks, lambda folded: progress(folded, end))
 
-    def fold_gently(self, messages: Sequence[Recorded], progress: Callable[[int], None]) -> None:
-        """Fold messages that follow, in pieces between which the live fold comes first."""
-        start = 0
+    def fold_gently(
+        self, chunks: Iterable[Sequence[Recorded]], progress: Callable[[int], None]
+    ) -> None:
+        """Fold messages that follow, in pieces between which the live fold comes first.
+
+        While one piece is written, which DuckDB does without the interpreter, the next is read.
+        """
+        pieces = self._pieces(chunks)
+        with closing(pieces), ThreadPoolExecutor(1, "memfold-read-ahead") as ahead:
+            reading = ahead.submit(next, pieces, None)
+            while (piece := reading.result()) is not None:
+                reading = ahead.submit(next, pieces, None)
+                self.fold(*piece)
+                progress(self.sequence)
+
+    def _pieces(
+        self, chunks: Iterable[Sequence[Recorded]]
+    ) -> Generator[tuple[list[Recorded], list[Event | Unreadable]]]:
+        """Yield messages with their events, few at a time while the live fold is at work."""
         before = -1
-        while start < len(messages):
-            with self._live_fold:
-                now = self._log.sequence
-            most = IDLE_BYTES if before in (-1, now) else BUSY_BYTES
-            before = now
-            piece = list(_piece(messages, start, most))
-            self.fold(piece)
-            progress(self.sequence)
-            start += len(piece)
+        time_us = self.generation.time_us
+        for messages in chunks:
+            start = 0
+            while start < len(messages):
+                with self._live_fold:
+                    now = self._log.sequence
+                most = IDLE_BYTES if before in (-1, now) else BUSY_BYTES
+                before = now
+                piece = list(_piece(messages, start, most))
+                start += len(piece)
+                events = read_events(self.generation.namespace, piece, time_us)
+                time_us = log_time_us(piece, time_us)
+                yield piece, events
 
 
 def _piece(messages: Sequence[Recorded], start: int, bytes_max: int) -> Iterator[Recorded]:
