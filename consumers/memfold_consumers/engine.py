@@ -33,6 +33,7 @@ from memfold_consumers.jobs import Jobs
 from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
 from memfold_consumers.nats_probe import server_name
 from memfold_consumers.queries import Queries
+from memfold_consumers.rebuilding import Rebuilding
 from memfold_consumers.settings import EngineSettings
 from memfold_consumers.verifying import Verifying
 from memfold_consumers.versions import versions
@@ -163,7 +164,9 @@ class Engine:
                 )
                 self._loop.on_erased = partial(self._erased, erasing)
                 verifying = self._make_verifying(store)
-                jobs = Jobs({erasing.kind: erasing.work, "verify": verifying.work})
+                rebuilding = self._make_rebuilding(store, writer)
+                kinds = {"verify": verifying.work, "rebuild": rebuilding.work}
+                jobs = Jobs({erasing.kind: erasing.work, **kinds})
                 attached = Attached(self.connection, settings, store, self.checkpoint)
                 self._queries = Queries(
                     store,
@@ -226,6 +229,15 @@ class Engine:
         settings = self._settings
         return Verifying(
             self.connection, settings.namespace, store, settings.data, self._heads.incidents
+        )
+
+    def _make_rebuilding(self, store: Store, writer: ThreadPoolExecutor) -> Rebuilding:
+        return Rebuilding(
+            store,
+            self.checkpoint,
+            writer=writer,
+            connection=self.connection,
+            stream=self._settings.namespace,
         )
 
     def _open_store(self) -> Store:
