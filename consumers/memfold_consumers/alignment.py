@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from memfold.errors import LogDiverged, StreamMissing
 from memfold.jetstream import NO_STREAM, JetStreamError, api, read_recorded
 from memfold.leaf import leaf_hash
+from memfold.refilled import Refilled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,7 +44,7 @@ async def check_alignment(
             message = f"the stream {stream} does not exist"
             raise StreamMissing(message) from None
         raise
-    state = info["state"]
+    state, refilled = info["state"], Refilled.of(info["config"])
     last, first = int(state["last_seq"]), int(state["first_seq"])
     checkpoint = leaves[0][0] if leaves else 0
     if last < checkpoint:
@@ -55,7 +56,7 @@ async def check_alignment(
     if first > checkpoint + 1:
         await explain(checkpoint + 1, first - 1)
     for sequence, leaf in leaves:
-        recorded = await read_recorded(connection, stream, sequence)
+        recorded = await read_recorded(connection, stream, sequence, refilled=refilled)
         if recorded is None:
             continue
         if leaf_hash(recorded) != leaf:

@@ -15,7 +15,8 @@ import nats.errors
 import structlog
 
 from memfold.errors import LogDiverged, MemfoldError, StorageError, StreamMissing
-from memfold.jetstream import JetStreamError, read_recorded
+from memfold.jetstream import JetStreamError, api, read_recorded
+from memfold.refilled import Refilled
 from memfold_consumers.alignment import SURVIVORS_TRIED_MAX, check_alignment
 from memfold_consumers.holes import HoleReader
 from memfold_consumers.intake import Intake, IntakeLost
@@ -149,7 +150,13 @@ class FoldLoop:
 
         A form feed in a subject breaks the protocol's line for nats-py, and so the connection.
         """
-        recorded = await read_recorded(self._connection, self._stream, self._store.sequence + 1)
+        config = (await api(self._connection, f"STREAM.INFO.{self._stream}"))["config"]
+        recorded = await read_recorded(
+            self._connection,
+            self._stream,
+            self._store.sequence + 1,
+            refilled=Refilled.of(config),
+        )
         if recorded is not None:
             folded = await self._write(partial(self._store.fold, [recorded]))
             if folded.changes.erasures:

@@ -17,6 +17,7 @@ import orjson
 
 from memfold.errors import LogDiverged
 from memfold.jetstream import JetStreamError, api
+from memfold.refilled import HEADER, Refilled
 from memfold.wire import Recorded
 from memfold_consumers.nats_client import LEAVE_S
 
@@ -71,6 +72,7 @@ class Intake:
         self._fill = fill or _unexplained
         self._stream = stream
         self._gaps = gaps
+        self._refilled = Refilled()
         self._taken: int = after
         self._consumer = f"fold-{uuid.uuid4().hex}"
         self._consumer_sequence = 0
@@ -103,6 +105,8 @@ class Intake:
             "num_replicas": 1,
             "inactive_threshold": CONSUMER_IDLE_S * NANO,
         }
+        info = await api(self._connection, f"STREAM.INFO.{self._stream}")
+        self._refilled = Refilled.of(info["config"])
         await api(
             self._connection,
             f"CONSUMER.CREATE.{self._stream}.{self._consumer}",
@@ -194,9 +198,10 @@ class Intake:
             raise IntakeLost(reason)
         self.stream_sequence = max(sequence + pending, self.stream_sequence)
         headers = message.headers or {}
-        return Recorded(
+        recorded = Recorded(
             sequence, time_ns, message.subject, message.data, headers.get("Nats-Msg-Id", "")
         )
+        return self._refilled.original(recorded, headers.get(HEADER, ""))
 
     async def _on_message(self, message: Msg) -> None:
         self._heard_at = asyncio.get_running_loop().time()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
+from memfold.refilled import HEADER, Refilled
 from memfold.wire import Recorded
 
 if TYPE_CHECKING:
@@ -56,24 +57,32 @@ async def api(connection: Requester, operation: str, body: object = None) -> dic
 
 
 async def read_recorded(
-    connection: Requester, stream: str, sequence: int, *, subject_filter: str | None = None
+    connection: Requester,
+    stream: str,
+    sequence: int,
+    *,
+    subject_filter: str | None = None,
+    refilled: Refilled = Refilled(),  # noqa: B008  # frozen
 ) -> Recorded | None:
     """Return the message at ``sequence``, or with a filter the first matching one from there on.
 
-    None if there is none. Raises as :func:`api`.
+    ``refilled`` says which messages of the stream are given as they were recorded first. None if
+    there is no message. Raises as :func:`api`.
     """
     body: dict[str, object] = {"seq": sequence}
     if subject_filter is not None:
         body["next_by_subj"] = subject_filter
-    return await _read(connection, stream, body)
+    return await _read(connection, stream, body, refilled)
 
 
 async def read_last(connection: Requester, stream: str, subject: str) -> Recorded | None:
     """Return the last message of a subject, None if there is none. Raises as :func:`api`."""
-    return await _read(connection, stream, {"last_by_subj": subject})
+    return await _read(connection, stream, {"last_by_subj": subject}, Refilled())
 
 
-async def _read(connection: Requester, stream: str, body: object) -> Recorded | None:
+async def _read(
+    connection: Requester, stream: str, body: object, refilled: Refilled
+) -> Recorded | None:
     try:
         answer = await api(connection, f"STREAM.MSG.GET.{stream}", body)
     except JetStreamError as error:
@@ -82,13 +91,14 @@ async def _read(connection: Requester, stream: str, body: object) -> Recorded | 
         raise
     message = answer["message"]
     headers = base64.b64decode(message.get("hdrs", ""))
-    return Recorded(
+    recorded = Recorded(
         sequence=message["seq"],
         time_ns=time_ns(message["time"]),
         subject=message["subject"],
         payload=base64.b64decode(message.get("data", "")),
         msg_id=_header(headers, "Nats-Msg-Id"),
     )
+    return refilled.original(recorded, _header(headers, HEADER))
 
 
 def time_ns(text: str) -> int:

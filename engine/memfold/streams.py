@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from memfold.errors import UnsafeStream
 from memfold.jetstream import NO_STREAM, JetStreamError, api
 from memfold.limits import MESSAGE_BYTES_MAX
-from memfold.subjects import check_namespace, stream_subjects, stream_transform
+from memfold.subjects import (
+    check_namespace,
+    refill_subjects,
+    stream_subjects,
+    stream_transform,
+)
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -80,6 +85,9 @@ async def ensure_streams(
             "compression": "none",
         }
         live = await _read_or_create(connection, {**wanted, **chosen})
+        if live["subjects"] == [refill_subjects(namespace)]:
+            message = f"stream {wanted['name']} is being restored: run memfold restore to its end"
+            raise UnsafeStream(message)
         found = unsafe_settings(wanted, live)
         if found:
             message = f"stream {wanted['name']} is unsafe: " + "; ".join(found)
@@ -114,6 +122,11 @@ def stream_settings(namespace: str) -> list[dict[str, Any]]:
     audit = {**_common(f"{namespace}-audit", f"{namespace}.audit.>"), "deny_delete": True}
     blob = {**_common(f"{namespace}-blob", f"{namespace}.blob.>"), "deny_delete": False}
     return [events, audit, blob]
+
+
+def event_stream(namespace: str) -> dict[str, Any]:
+    """Return the settings to create the event stream with, without what is at its default."""
+    return _sent(stream_settings(namespace)[0])
 
 
 def unsafe_settings(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
@@ -170,15 +183,18 @@ async def _read_or_create(connection: Client, settings: Mapping[str, Any]) -> di
     except JetStreamError as error:
         if error.code != NO_STREAM:
             raise
-    # Older servers refuse settings they do not know; what is at its default is left out.
-    body = {key: value for key, value in settings.items() if value != _ABSENT.get(key, ...)}
     try:
-        await api(connection, f"STREAM.CREATE.{name}", body)
+        await api(connection, f"STREAM.CREATE.{name}", _sent(settings))
     except JetStreamError as error:
         # Another process was first, with its own replicas or window.
         if error.code != NAME_IN_USE:
             raise
     return await _live(connection, name)
+
+
+def _sent(settings: Mapping[str, Any]) -> dict[str, Any]:
+    # Older servers refuse settings they do not know; what is at its default is left out.
+    return {key: value for key, value in settings.items() if value != _ABSENT.get(key, ...)}
 
 
 async def _live(connection: Client, name: str) -> dict[str, Any]:

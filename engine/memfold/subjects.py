@@ -78,6 +78,11 @@ def stream_transform(namespace: str) -> str:
     )
 
 
+def refill_subjects(namespace: str) -> str:
+    """Return the only subject that the event stream listens to while it is being restored."""
+    return f"{namespace}.refill.>"
+
+
 def query_subject(namespace: str, operation: str, resource: str | None) -> str:
     """Return the request subject of a query operation."""
     token = _NONE if resource is None else encode_token(resource)

@@ -1,0 +1,166 @@
+"""Stream and log, message by message: what of the log the stream still has, and what it has else.
+
+Reads only. The alignment looks at the end alone; this looks at everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from memfold.errors import BrokerUnavailable, StorageError
+from memfold.jetstream import NO_STREAM, JetStreamError, api
+from memfold.leaf import leaf_hash
+from memfold.wire import Recorded
+from memfold_consumers.intake import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from nats.aio.client import Client
+
+    from memfold_projections.log import Log
+
+SILENT_S: Final = 15.0
+CHUNK: Final = 2000
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """What a stream has of a log that ends at ``log``; of a stream that is gone ``last`` is 0.
+
+    ``whole``: up to here it has all of the log. ``last_own``: behind this nothing is the log's.
+    ``altered``: other messages than the log's up to there. ``foreign``: messages behind that.
+    """
+
+    log: int
+    exists: bool = False
+    last: int = 0
+    whole: int = 0
+    own: int = 0
+    last_own: int = 0
+    altered: int = 0
+    foreign: int = 0
+
+    @property
+    def kind(self) -> str:
+        """``intact``, ``lost``, ``truncated``, ``forked`` or ``damaged``."""
+        if self.whole >= self.log:
+            return "intact"
+        if self.last == 0:
+            return "lost"
+        if self.altered or self.whole < self.last_own:
+            return "damaged"
+        return "forked" if self.foreign else "truncated"
+
+    @property
+    def appendable(self) -> bool:
+        """Whether the log's missing messages can follow what the stream has."""
+        return self.last == self.whole
+
+
+async def stream_info(connection: Client, stream: str) -> dict[str, Any] | None:
+    """Return the stream's settings and state, None if there is no such stream."""
+    try:
+        return await api(connection, f"STREAM.INFO.{stream}")
+    except JetStreamError as error:
+        if error.code == NO_STREAM:
+            return None
+        raise
+
+
+async def diagnose(
+    connection: Client, stream: str, log: Log, told: Callable[[int], None]
+) -> Diagnosis:
+    """Compare every message of the stream with its leaf in the log.
+
+    What follows an unbroken log is no fork: it was not folded yet.
+
+    Raises:
+        BrokerUnavailable: the server fell silent.
+    """
+    found = Diagnosis(log.sequence)
+    info = await stream_info(connection, stream)
+    if info is None:
+        return found
+    found.exists, found.last = True, info["state"]["last_seq"]
+    erased = Erased(log)
+    behind = 0
+    async for messages in read_stream(connection, stream):
+        leaves = log.leaves(messages[0].sequence - 1, messages[-1].sequence)
+        for message in messages:
+            if leaves.get(message.sequence) == leaf_hash(message):
+                found.own += 1
+                found.altered += behind
+                behind = 0
+                if erased.all_between(found.whole, message.sequence):
+                    found.whole = message.sequence
+                found.last_own = message.sequence
+            else:
+                behind += 1
+        told(messages[-1].sequence)
+    if found.last >= found.log and erased.all_between(found.whole, found.log + 1):
+        found.whole = found.log
+    elif erased.all_between(found.whole, found.last + 1):
+        found.whole = found.last
+    if found.whole < found.log:
+        found.foreign = behind
+    return found
+
+
+async def read_stream(connection: Client, stream: str) -> AsyncIterator[list[Recorded]]:
+    """Yield every message that the stream has now, in chunks, in order.
+
+    Raises:
+        BrokerUnavailable: the server fell silent.
+    """
+    info = await stream_info(connection, stream)
+    left = 0 if info is None else int(info["state"]["messages"])
+    if left == 0:
+        return
+    async with Intake(connection, stream, 0, fill=_nothing) as intake:
+        while left > 0:
+            if not await intake.wait(SILENT_S):
+                message = "the server stopped in the middle of the stream"
+                raise BrokerUnavailable(message)
+            messages = [each for each in await intake.take() if each.leaf is None][:left]
+            if messages:
+                yield messages
+            left -= len(messages)
+
+
+async def _nothing(_first: int, last: int) -> list[Recorded]:
+    """Stand for missing messages: whoever compares sees for itself that they are."""
+    return [Recorded(last, 0, "", b"", leaf=b"")]
+
+
+class Erased:
+    """Which sequences of a log have a leaf but no whole message any more."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def all_between(self, before: int, behind: int) -> bool:
+        """Tell whether every sequence between two others was erased."""
+        if behind <= before + 1:
+            return True
+        chunks = self._log.read(before, behind - 1)
+        return all(message.leaf is not None for messages in chunks for message in messages)
+
+
+def check_log(log: Log, told: Callable[[int], None]) -> None:
+    """Check that every message of the log fits its leaf: it is about to be the only copy.
+
+    Raises:
+        StorageError: naming the first that does not.
+    """
+    for messages in log.read(0):
+        leaves = log.leaves(messages[0].sequence - 1, messages[-1].sequence)
+        for message in messages:
+            if message.leaf is None and leaf_hash(message) != leaves.get(message.sequence):
+                text = (
+                    f"log.duckdb's message {message.sequence} is not the one that was folded: "
+                    "nothing was changed. Use a copy of the directory that is whole"
+                )
+                raise StorageError(text)
+        told(messages[-1].sequence)
