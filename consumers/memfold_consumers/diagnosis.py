@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from memfold.errors import BrokerUnavailable, StorageError
 from memfold.jetstream import NO_STREAM, JetStreamError, api
 from memfold.leaf import leaf_hash
-from memfold.wire import Recorded
 from memfold_consumers.intake import Intake
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
+    from memfold.wire import Recorded
     from memfold_projections.log import Log
 
 SILENT_S: Final = 15.0
@@ -51,7 +51,9 @@ class Diagnosis:
             return "lost"
         if self.altered or self.whole < self.last_own:
             return "damaged"
-        return "forked" if self.foreign else "truncated"
+        if self.foreign:
+            return "forked"
+        return "truncated" if self.appendable else "damaged"
 
     @property
     def appendable(self) -> bool:
@@ -118,20 +120,14 @@ async def read_stream(connection: Client, stream: str) -> AsyncIterator[list[Rec
     left = 0 if info is None else int(info["state"]["messages"])
     if left == 0:
         return
-    async with Intake(connection, stream, 0, fill=_nothing) as intake:
+    async with Intake(connection, stream, 0, gaps=True) as intake:
         while left > 0:
             if not await intake.wait(SILENT_S):
                 message = "the server stopped in the middle of the stream"
                 raise BrokerUnavailable(message)
-            messages = [each for each in await intake.take() if each.leaf is None][:left]
-            if messages:
-                yield messages
+            messages = (await intake.take())[:left]
+            yield messages
             left -= len(messages)
-
-
-async def _nothing(_first: int, last: int) -> list[Recorded]:
-    """Stand for missing messages: whoever compares sees for itself that they are."""
-    return [Recorded(last, 0, "", b"", leaf=b"")]
 
 
 class Erased:

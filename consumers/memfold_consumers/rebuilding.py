@@ -18,6 +18,7 @@ import structlog
 from memfold.errors import InvalidRequest, LogDiverged
 from memfold.jetstream import api
 from memfold.leaf import leaf_hash
+from memfold_consumers.holes import HoleReader
 from memfold_consumers.intake import Intake
 from memfold_projections.content import Difference, count_rows, differences, frozen
 
@@ -136,7 +137,8 @@ class Rebuilding:
         if older > 0:
             await _run(thread, partial(beside.fold_log, older))
         progress.begin("fold", end)
-        async with Intake(self._connection, self._stream, beside.sequence) as intake:
+        fill = HoleReader(self._connection, self._stream).fill
+        async with Intake(self._connection, self._stream, beside.sequence, fill=fill) as intake:
             while beside.sequence < end:
                 _go_on(progress)
                 if not await intake.wait(SILENT_S):
@@ -151,7 +153,8 @@ class Rebuilding:
     ) -> None:
         leaves = self._store.log.leaves(messages[0].sequence - 1, messages[-1].sequence)
         for message in messages:
-            if leaf_hash(message) != leaves.get(message.sequence):
+            leaf = leaf_hash(message) if message.leaf is None else message.leaf
+            if leaf != leaves.get(message.sequence):
                 text = f"the stream's message {message.sequence} is not the one in log.duckdb"
                 raise LogDiverged(text)
 

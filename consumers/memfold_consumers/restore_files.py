@@ -57,6 +57,8 @@ class RestoreFiles:
         """End: everything stands in the stream again. The plan goes first."""
         (self._data / PLAN).unlink(missing_ok=True)
         (self._data / AHEAD).unlink(missing_ok=True)
+        for unfinished in self._data.glob("restore-*.ndjson.new"):
+            unfinished.unlink(missing_ok=True)
 
     def saver(self, name: str) -> Saver:
         """Begin to save messages under a name."""

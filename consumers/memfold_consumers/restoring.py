@@ -22,6 +22,7 @@ from memfold.subjects import refill_subjects
 from memfold_consumers.diagnosis import Diagnosis, check_log, diagnose, read_stream, stream_info
 from memfold_consumers.refilling import Refill
 from memfold_consumers.restore_files import AHEAD, Plan, RestoreFiles
+from memfold_projections.rewriting import rewriting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from memfold.wire import Recorded
     from memfold_consumers.jobs import Progress
     from memfold_consumers.settings import EngineSettings
-    from memfold_projections.log import Log
+    from memfold_projections.store import Store
 
 MARK: Final = "memfold_restore"
 """In the stream's metadata: which restore has made it."""
@@ -71,12 +72,13 @@ class Restoring:
     """One restore of one namespace's event stream from one data directory's log."""
 
     def __init__(
-        self, connection: Client, settings: EngineSettings, log: Log, progress: Progress
+        self, connection: Client, settings: EngineSettings, store: Store, progress: Progress
     ) -> None:
         self._connection = connection
         self._namespace = settings.namespace
         self._settings = settings
-        self._log = log
+        self._store = store
+        self._log = store.log
         self._progress = progress
         self._files = RestoreFiles(settings.data)
         self._refill = Refill(connection, settings.namespace)
@@ -96,6 +98,7 @@ class Restoring:
 
     async def _run(self, *, dry_run: bool) -> Restored:
         plan = self._files.plan()
+        self._finish_erasures()
         found = await self._diagnose()
         if plan is None and found.kind == "intact" and not await self._is_frozen():
             return Restored(found)
@@ -124,6 +127,14 @@ class Restoring:
         _log.info("stream_restored", found=found.kind, refilled=refilled)
         foreign, altered = (0, None) if plan is None else (plan.foreign, plan.altered)
         return Restored(found, done=True, refilled=refilled, published=foreign, file=altered)
+
+    def _finish_erasures(self) -> None:
+        """Take out of the log what it owes to an erasure: nothing of that may go back."""
+        pending = self._store.erasures_pending()
+        if pending:
+            with rewriting(self._store, pending) as rewritten:
+                rewritten.run(lambda _done, _total: None)
+                rewritten.finish()
 
     async def _diagnose(self) -> Diagnosis:
         if await self._is_frozen():

@@ -101,7 +101,7 @@ def read_events(
 
 def log_time_us(messages: Sequence[Recorded], time_us: int) -> int:
     """Return the log's time behind messages: the server's, made monotone."""
-    return max(time_us, *(message.time_ns // 1000 for message in messages))
+    return max([time_us, *(message.time_ns // 1000 for message in messages)])
 
 
 class Generation:

@@ -81,7 +81,7 @@ class Rewriting:
             ]
             rewritten.copy(left, leaves, upto)
             if gently:
-                self._beside.fold_gently(left, lambda _folded: None)
+                self._beside.fold_gently([left], lambda _folded: None)
             elif left:
                 self._beside.fold(left)
             progress(upto, end)

@@ -12,6 +12,8 @@ from nats.aio.client import Client
 
 import memfold
 from memfold import Memory, Message
+from memfold.jetstream import api
+from memfold_projections.log import Log
 from memfold_projections.store import Store
 from support.broker import Broker, bare_client, running_broker
 from support.engine import running_engine
@@ -78,6 +80,25 @@ async def test_a_rebuild_takes_the_live_ones_place(engine: Path, source: str) ->
     store.close()
 
 
+@pytest.mark.parametrize("source", ["log", "stream"])
+async def test_a_rebuild_after_an_erasure_finds_the_same(engine: Path, source: str) -> None:
+    """Of the stream's holes it takes what their records left, with the leaves that stay."""
+    async with (
+        running_broker(engine.parent / "broker") as broker,
+        memory_at(broker, engine) as (memory, connection),
+    ):
+        await write(memory, 5)
+        thread = memory.resource("alice").thread("t")
+        await thread.append([Message(id=f"b{n}", role="user", content="b") for n in range(3)])
+        await thread.erase(message="m2", reason="asked")
+        await thread.erase(message="b1", reason="asked")
+        await run_job(connection, engine, "rebuild", **{"from": source})
+        found = await run_job(connection, engine, "rebuild", **{"from": source})
+        assert (found["same"], found["differences"]) == (True, [])
+        ids = [message.id for message in await thread.messages()]
+        assert ids == ["m0", "m1", "m3", "m4", "b0", "b2"]
+
+
 async def test_a_spoilt_projection_is_told_and_replaced_and_can_be_gone_back_to(
     engine: Path,
 ) -> None:
@@ -113,20 +134,39 @@ async def test_a_spoilt_projection_is_told_and_replaced_and_can_be_gone_back_to(
             assert [m.id for m in (await thread.snapshot(last=1)).messages] == ["later"]
 
 
-async def test_a_stream_that_is_not_the_log_stops_the_rebuild(engine: Path) -> None:
+async def test_a_stream_that_is_not_the_log_stops_the_rebuild(
+    engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first sequence that differs is named, and the live projection stays in use."""
-    async with running_broker(engine.parent / "broker") as broker:
-        async with memory_at(broker, engine) as (memory, _):
-            await write(memory, 10)
-        with opened(engine / "log.duckdb") as file:
-            file.execute("UPDATE leaf SET hash = 'x'::BLOB WHERE sequence IN (4, 7)")
-        async with memory_at(broker, engine) as (memory, connection):
-            found = await run_job(connection, engine, "rebuild", **{"from": "stream"})
-            assert found["code"] == "log_diverged"
-            assert "message 4 " in found["message"]
-            status = await memory.status()
-            assert (status["generation"], status["state"]) == (1, "folding")
+    own = Log.leaves
+
+    def spoilt(log: Log, after: int, upto: int) -> dict[int, bytes]:
+        return own(log, after, upto) | {4: b"x", 7: b"x"}
+
+    async with (
+        running_broker(engine.parent / "broker") as broker,
+        memory_at(broker, engine) as (memory, connection),
+    ):
+        await write(memory, 10)
+        monkeypatch.setattr(Log, "leaves", spoilt)
+        found = await run_job(connection, engine, "rebuild", **{"from": "stream"})
+        assert found["code"] == "log_diverged"
+        assert "message 4 " in found["message"]
+        status = await memory.status()
+        assert (status["generation"], status["state"]) == (1, "folding")
     assert [path.name for path in (engine / "generations").glob("*.duckdb")] == ["000001.duckdb"]
+
+
+async def test_an_engine_that_has_halted_is_rebuilt_all_the_same(engine: Path) -> None:
+    """Its projection is compared with its log; that it no longer folds is another matter."""
+    async with running_broker(engine.parent / "broker") as broker:
+        async with memory_at(broker, engine) as (memory, connection):
+            await write(memory, 10)
+            await api(connection, "STREAM.DELETE.memfold")
+        async with memory_at(broker, engine) as (memory, connection):
+            assert (await memory.status())["state"] == "halted"
+            found = await run_job(connection, engine, "rebuild")
+            assert (found["same"], found["sequence"]) == (True, 11)
 
 
 async def test_a_rebuild_refuses_what_it_does_not_know(engine: Path) -> None:

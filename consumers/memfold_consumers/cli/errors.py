@@ -50,7 +50,7 @@ _WHAT_TO_DO: Final = {
     "engine_in_use": "use that engine, wait until its last user is gone, or give another --data",
     "engine_unavailable": "start one: memfold serve",
     "extra_missing": "pip install 'memfold[metrics]'",
-    "log_diverged": "nothing was skipped: compare the stream with the log, see memfold status",
+    "log_diverged": "nothing was skipped: see memfold status, then memfold restore --dry-run",
     "not_yet_consistent": "the engine is still folding: see memfold status, then ask again",
     "publish_denied": "check the permissions of the NATS user",
     "storage_error": "see the files of the data directory",

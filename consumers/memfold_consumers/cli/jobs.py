@@ -17,20 +17,25 @@ POLL_S: Final = 0.1
 
 
 async def run_job(
-    access: Access, kind: str, arguments: Mapping[str, Any] | None = None
+    access: Access,
+    kind: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    engine: str | None = None,
 ) -> dict[str, Any]:
-    """Run a job on the engine that answers, to its end, and return its result.
+    """Run a job to its end, on the engine of that id or the one that answers; return its result.
 
     Raises:
         EngineBusy: the engine is at another job.
         EngineUnavailable: the engine ended meanwhile, and the job with it.
         MemfoldError: what the job failed at.
     """
-    engine: str = (await access.status())["engine"]
+    if engine is None:
+        engine = str((await access.status())["engine"])
     asked = {"start": kind, "arguments": dict(arguments or {})}
     answer = await access.ask("job", engine, asked, fresh=False)
     number = answer["job"]["number"]
-    with _Shown() as shown:
+    with Shown() as shown:
         while True:
             job = answer["job"]
             if job is None or job["number"] != number:
@@ -46,7 +51,7 @@ async def run_job(
             answer = await access.ask("job", engine, {}, fresh=False)
 
 
-class _Shown:
+class Shown:
     """A bar with phase, rate and time left, on stderr at a terminal; nothing elsewhere."""
 
     def __init__(self) -> None:
