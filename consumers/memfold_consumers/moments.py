@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from memfold.canonical import to_us
+from memfold.errors import NotYetConsistent
 from memfold_projections.past import sequence_at
 
 if TYPE_CHECKING:
@@ -47,3 +48,17 @@ class Moments:
             await self._checkpoint.reach(asked, timeout_s=wait_s)
             found[name] = asked
         return request.model_copy(update=found) if found else request
+
+    async def is_redacted(self, resource: str | None, past: int | None) -> bool:
+        """Tell whether something of a resource's past at a sequence was erased since.
+
+        Raises:
+            NotYetConsistent: it is just being erased, and was not dropped from the past yet.
+        """
+        if past is None or self._store.generation.erased.get(resource or "", 0) <= past:
+            return False
+        pending = await asyncio.to_thread(self._store.erasures_pending)
+        if any(each.resource == resource and each.sequence > past for each in pending):
+            message = "something of this past is being erased just now: ask again"
+            raise NotYetConsistent(message)
+        return True

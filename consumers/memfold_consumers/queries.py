@@ -82,9 +82,13 @@ class Queries:
             resource = None if name == "_" else decode_token(name)
             if model not in _OF_A_HALTED_ENGINE:
                 await self._checkpoint.reach(request.min_sequence, timeout_s=request.wait_ms / 1000)
+            redacted = b""
             if isinstance(request, requests.PastRequest):
                 request = await self._moments.resolved(request)
-            return _sendable(await work(self, resource, request))
+                if await self._moments.is_redacted(resource, request.past()):
+                    redacted = b',"redacted":true}'
+            answer = await work(self, resource, request)
+            return _sendable(answer[:-1] + redacted if redacted else answer)
         except InvalidId as error:
             return _error(InvalidRequest(error.message))
         except MemfoldError as error:

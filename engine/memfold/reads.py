@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, cast
@@ -95,13 +95,15 @@ class DefinitionState(Read):
 class MemoryRead(Read):
     """A working memory and its definition in force, both at one ``sequence``.
 
-    ``revision`` is what ``expected=`` takes, also where there is no document.
+    ``revision`` is what ``expected=`` takes, also where there is no document. ``redacted`` says of
+    a past one that something of the resource was erased since.
     """
 
     state: WorkingMemoryState | None
     definition: DefinitionState | None
     revision: int
     sequence: int
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ class Change(Read):
 class Snapshot(Read):
     """A thread, its last messages and both working memories, all at one ``sequence``.
 
-    ``lag`` is how many messages of the log the engine had still to fold.
+    ``lag`` is how many messages of the log the engine had still to fold. ``redacted`` says of a
+    past one that something of the resource was erased since: it is what the rest makes of it.
     """
 
     sequence: int
@@ -191,6 +194,7 @@ class Snapshot(Read):
     working_memory: WorkingMemoryState | None
     thread_working_memory: WorkingMemoryState | None
     messages: tuple[MessageView, ...]
+    redacted: bool = False
 
 
 def memory_state(raw: Mapping[str, Any] | None, sequence: int) -> WorkingMemoryState | None:
@@ -209,6 +213,28 @@ def memory_read(answer: Mapping[str, Any]) -> MemoryRead:
         else DefinitionState.from_json(definition, sequence=sequence),
         revision=answer["revision"],
         sequence=sequence,
+        redacted=answer.get("redacted", False),
+    )
+
+
+def snapshot_read(
+    answer: Mapping[str, Any],
+    resource: str,
+    thread: ThreadState | None,
+    messages: Iterable[MessageView],
+) -> Snapshot:
+    """Return an answer about a thread and its memories as one value."""
+    sequence: int = answer["sequence"]
+    memories: Mapping[str, Any] = answer["working_memory"]
+    return Snapshot(
+        sequence=sequence,
+        lag=answer.get("lag", 0),
+        resource=resource,
+        thread=thread,
+        working_memory=memory_state(memories["resource"], sequence),
+        thread_working_memory=memory_state(memories["thread"], sequence),
+        messages=tuple(messages),
+        redacted=answer.get("redacted", False),
     )
 
 

@@ -24,7 +24,7 @@ from memfold.reads import (
     Snapshot,
     ThreadLink,
     ThreadState,
-    memory_state,
+    snapshot_read,
 )
 from memfold.receipts import Receipt
 from memfold.working_memory import WorkingMemory
@@ -268,16 +268,7 @@ class Thread:
                 *await older.range(Range(last=missing, before=answer["next"])),
                 *messages,
             ]
-        memories: Mapping[str, Any] = answer["working_memory"]
-        return Snapshot(
-            sequence=sequence,
-            lag=answer.get("lag", 0),
-            resource=self.resource_id,
-            thread=self._state(answer, as_of),
-            working_memory=memory_state(memories["resource"], sequence),
-            thread_working_memory=memory_state(memories["thread"], sequence),
-            messages=tuple(messages),
-        )
+        return snapshot_read(answer, self.resource_id, self._state(answer, as_of), messages)
 
     async def history(
         self,

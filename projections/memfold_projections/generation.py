@@ -75,6 +75,7 @@ UPDATE definition SET valid_to = ended.sequence
 FROM (SELECT unnest($1::INTEGER[]) AS memory, unnest($2::BIGINT[]) AS sequence) AS ended
 WHERE definition.memory = ended.memory AND valid_to = {OPEN}
 """  # noqa: S608  # constants only
+NEWEST_ERASURES: Final = "SELECT resource, max(sequence) FROM erasure GROUP BY resource"
 DELETE_MEMORIES: Final = "DELETE FROM working_memory WHERE key IN (SELECT unnest($1::INTEGER[]))"
 
 
@@ -151,6 +152,8 @@ class Generation:
             self._next_key("SELECT max(key) FROM thread"),
             self._next_key("SELECT max(key) FROM working_memory"),
         )
+        self.erased: dict[str, int] = dict(self._connection.execute(NEWEST_ERASURES).fetchall())
+        """The newest erasure of each resource that has one, by the sequence of its record."""
         self._stale = False
 
     def _next_key(self, statement: str) -> int:
@@ -201,6 +204,7 @@ class Generation:
             roll_back(self._connection)
             raise
         self.sequence, self.time_us = folded.sequence, time_us
+        self.erased.update({row[2]: row[0] for row in folded.changes.erasures})
         self.loader.forget(ENTITIES_MAX)
         return folded
 

@@ -401,3 +401,23 @@ async def test_without_published_leaves_nothing_is_deleted(
         status = await memory.status()
         # Beside what was there: the record of the erasure, and what the engine has done about it.
         assert status["stream"]["messages"] == before + 2
+
+
+async def test_the_past_behind_an_erasure_says_that_it_is_redacted(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with engine(broker, tmp_path / "one") as memory:
+        thread = memory.resource("alice").thread("t")
+        first = await thread.append(Message(id="a", role="user", content=NEAR))
+        second = await thread.append(Message(id="b", role="user", content=SECRET))
+        await thread.erase("b")
+        past = await thread.snapshot(as_of=second.sequence)
+        assert [message.id for message in past.messages] == ["a"]
+        assert past.redacted
+        assert (await thread.working_memory.read(as_of=first.sequence)).redacted
+        now = await thread.snapshot()
+        assert not now.redacted
+        assert not (await thread.snapshot(as_of=now.sequence)).redacted
+        elsewhere = memory.resource("bob").thread("t")
+        await elsewhere.append(Message(id="b", role="user", content=NEAR))
+        assert not (await elsewhere.snapshot(as_of=second.sequence)).redacted

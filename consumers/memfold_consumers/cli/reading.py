@@ -61,12 +61,15 @@ async def show(
                 "messages": messages,
                 "sequence": sequence,
                 "lag": found["lag"],
+                **({"redacted": True} if found.get("redacted") else {}),
             }
         )
         return OK
     out = Printer()
     where = resource if thread is None else f"{resource}, thread {thread}"
     out.heading(f"{where}: sequence {sequence}, lag {found['lag']}")
+    if found.get("redacted"):
+        out.line("redacted: something of this resource was erased since")
     print_memory(out, "Working memory of the resource", memories["resource"])
     if thread is not None:
         print_memory(out, "Working memory of the thread", memories["thread"])
