@@ -13,6 +13,7 @@ from memfold_projections import lists
 from memfold_projections.lists import RESOURCES, THREADS, Filter, Part, Sorting
 from memfold_projections.messages import Selection, count_messages, message_page, message_windows
 from memfold_projections.metadata import Wanted
+from memfold_projections.recorded import Meant, recorded_page
 
 if TYPE_CHECKING:
     from memfold.state import Memory, Resource, Thread
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
         ListRequest,
         MessagesRequest,
         PastRequest,
+        RecordedRequest,
         ResourcesRequest,
         ThreadsRequest,
         WindowRequest,
     )
+    from memfold_projections.log import Log
     from memfold_projections.reader import Reader
     from memfold_projections.rows import Row
 
@@ -96,6 +99,22 @@ def clones(reader: Reader, resource: str, request: ClonesRequest) -> bytes:
     part = Part(request.limit, BYTES_MAX, request.after)
     page = lists.clone_page(reader, resource, request.thread, reader.sequence, part)
     return answer(reader.sequence, "clones", page.entries, page.next)
+
+
+def recorded(reader: Reader, log: Log, resource: str | None, request: RecordedRequest) -> bytes:
+    """Return a page of recorded messages, up to what is folded."""
+    if resource is None and request.thread is not None:
+        message = "a thread needs a resource in the subject"
+        raise InvalidRequest(message)
+    if request.whole_log and resource is not None:
+        message = "whole_log goes with the resource token _"
+        raise InvalidRequest(message)
+    upto = reader.sequence if request.upto is None else min(request.upto, reader.sequence)
+    meant = Meant(resource, request.thread, upto, request.whole_log)
+    found, after = recorded_page(
+        log, meant, request.after, limit=request.limit, bytes_max=BYTES_MAX
+    )
+    return answer(reader.sequence, "recorded", found, after)
 
 
 def answer(

@@ -272,6 +272,12 @@ class Queries:
         """Return what differs in a document between two moments."""
         return await self._account(resource, request, accounts.diff)
 
+    async def recorded(self, resource: str | None, request: requests.RecordedRequest) -> bytes:
+        """Return a page of recorded messages."""
+        return await self._read(
+            lambda reader: lists.recorded(reader, self._store.log, resource, request)
+        )
+
     async def resources(self, resource: str | None, request: requests.ResourcesRequest) -> bytes:
         """Return a page of all resources."""
         del resource
@@ -363,6 +369,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "document_history": (requests.DocumentHistoryRequest, Queries.document_history),
     "blame": (requests.BlameRequest, Queries.blame),
     "diff": (requests.DiffRequest, Queries.diff),
+    "recorded": (requests.RecordedRequest, Queries.recorded),
     "resources": (requests.ResourcesRequest, Queries.resources),
     "parked": (requests.ParkedRequest, Queries.parked),
     "erasures": (requests.ErasuresRequest, Queries.erasures),

@@ -248,6 +248,20 @@ class DiffRequest(DocumentRequest):
     after: FromZero = 0
 
 
+class RecordedRequest(Request):
+    """``recorded``: a page of raw messages of the log, of a resource, one thread, or the defaults.
+
+    From ``after`` on, [sequence, byte of its payload], to ``upto``. ``whole_log``, with the
+    resource token ``_``, is all messages of the namespace.
+    """
+
+    thread: Id | None = None
+    after: tuple[FromZero, FromZero] = (0, 0)
+    upto: FromZero | None = None
+    limit: Limit = 1000
+    whole_log: bool = False
+
+
 class ResourcesRequest(ListRequest):
     """``resources``: a page of all resources, in order of first appearance by default."""
 

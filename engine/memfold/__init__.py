@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from memfold.receipts import NO_CHANGE as NO_CHANGE
     from memfold.receipts import EventOutcome as EventOutcome
     from memfold.receipts import Receipt as Receipt
+    from memfold.recorded import RecordedMessage as RecordedMessage
     from memfold.resource import Resource as Resource
     from memfold.streams import ensure_streams as ensure_streams
     from memfold.thread import Thread as Thread
@@ -148,6 +149,7 @@ _MODULES: Final = {
         "WorkingMemoryState",
     ),
     "receipts": ("NO_CHANGE", "EventOutcome", "Receipt"),
+    "recorded": ("RecordedMessage",),
     "resource": ("Resource",),
     "streams": ("ensure_streams",),
     "thread": ("Thread",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack, overload
 
@@ -30,6 +30,7 @@ from memfold.lists import (
 from memfold.pages import Messages, Range, ResourceMessageFilter, read_history
 from memfold.reads import Change, MessageView, ResourceState, ThreadState
 from memfold.receipts import Receipt
+from memfold.recorded import Asked, RecordedMessage, read_recorded_messages
 from memfold.thread import Thread
 from memfold.working_memory import WorkingMemory
 
@@ -192,6 +193,16 @@ class Resource:
             everything=everything,
             fresh=fresh,
         )
+
+    def recorded(
+        self, *, after: int = 0, upto: int | None = None, fresh: bool = True
+    ) -> AsyncIterator[RecordedMessage]:
+        """Read the raw messages of the log about it and its threads, in order, as they come.
+
+        Behind the sequence ``after``, up to ``upto``, or to what is folded when the first are read.
+        """
+        asked = Asked(self.id, None, after, upto, fresh=fresh)
+        return read_recorded_messages(self._client.queries, asked)
 
     async def attachment(self, reference: Mapping[str, Any]) -> Attachment:
         """Return the bytes and media type of an attachment, its SHA-256 checked.

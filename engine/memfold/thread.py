@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from memfold.arguments import Moment, json_object, past, several
@@ -27,6 +27,7 @@ from memfold.reads import (
     snapshot_read,
 )
 from memfold.receipts import Receipt
+from memfold.recorded import Asked, RecordedMessage, read_recorded_messages
 from memfold.working_memory import WorkingMemory
 
 if TYPE_CHECKING:
@@ -281,6 +282,13 @@ class Thread:
         """Return what changed this thread, oldest first; ``everything`` also what did not."""
         place = (self.resource_id, self.id, after, limit)
         return await read_history(self._client.queries, *place, everything=everything, fresh=fresh)
+
+    def recorded(
+        self, *, after: int = 0, upto: int | None = None, fresh: bool = True
+    ) -> AsyncIterator[RecordedMessage]:
+        """Read the raw messages of the log about this thread: as ``Resource.recorded()``."""
+        asked = Asked(self.resource_id, self.id, after, upto, fresh=fresh)
+        return read_recorded_messages(self._client.queries, asked)
 
     async def clone(
         self,

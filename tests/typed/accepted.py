@@ -90,6 +90,9 @@ async def resources(resource: memfold.Resource) -> None:
     found = await resource.message_page(descending=True, threads=("a", "b"), until=NOON)
     assert_type(found, memfold.Page[memfold.MessageView])
     assert_type(await resource.history(after=(3, 0), everything=True), list[memfold.Change])
+    async for message in resource.recorded(after=3, upto=7, fresh=False):
+        assert_type(message, memfold.RecordedMessage)
+        assert_type(message.payload, bytes)
 
 
 async def threads(thread: memfold.Thread) -> None:
@@ -117,6 +120,7 @@ async def threads(thread: memfold.Thread) -> None:
     assert_type(snapshot.working_memory, memfold.WorkingMemoryState | None)
     assert_type(snapshot.lag, int)
     assert_type(await thread.history(limit=3), list[memfold.Change])
+    assert_type([each async for each in thread.recorded()], list[memfold.RecordedMessage])
     assert_type(await thread.delete(), memfold.Receipt)
     assert_type(await thread.erase(dry_run=True), memfold.ErasureReport)
     assert_type(await thread.erase("m17", reason="asked for"), memfold.ErasureReport)
