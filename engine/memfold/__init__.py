@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from memfold.attachments import Attachment as Attachment
+    from memfold.audit.difference import Difference as Difference
+    from memfold.audit.difference import DifferencePart as DifferencePart
     from memfold.audit.reads import Blame as Blame
     from memfold.audit.reads import BlameEntry as BlameEntry
     from memfold.audit.reads import ChangeEvent as ChangeEvent
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
     from memfold.receipts import EventOutcome as EventOutcome
     from memfold.receipts import Receipt as Receipt
     from memfold.recorded import RecordedMessage as RecordedMessage
+    from memfold.replaying import LeftOut as LeftOut
+    from memfold.replaying import Replay as Replay
     from memfold.resource import Resource as Resource
     from memfold.streams import ensure_streams as ensure_streams
     from memfold.thread import Thread as Thread
@@ -93,6 +97,7 @@ _MODULES: Final = {
         "SourceMessage",
         "Touched",
     ),
+    "audit.difference": ("Difference", "DifferencePart"),
     "building": ("Prepared",),
     "clones": ("Clone", "Cut"),
     "erasing": ("ErasureReport",),
@@ -150,6 +155,7 @@ _MODULES: Final = {
     ),
     "receipts": ("NO_CHANGE", "EventOutcome", "Receipt"),
     "recorded": ("RecordedMessage",),
+    "replaying": ("LeftOut", "Replay"),
     "resource": ("Resource",),
     "streams": ("ensure_streams",),
     "thread": ("Thread",),

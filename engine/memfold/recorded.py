@@ -56,6 +56,7 @@ class Asked:
     upto: int | None = None
     whole_log: bool = False
     fresh: bool = True
+    min_sequence: int = 0
 
 
 async def read_recorded_pages(
@@ -74,16 +75,16 @@ async def read_recorded_pages(
         arguments["whole_log"] = True
     upto = asked.upto
     begun = b""
-    minimum = 0
+    minimum, first = asked.min_sequence, True
     while True:
         if upto is not None:
             arguments["upto"] = upto
         answer = await queries.ask(
             "recorded", asked.resource, arguments, fresh=asked.fresh, min_sequence=minimum
         )
-        if not minimum:
+        if first:
             # What is written meanwhile is not read, and another engine must have come as far.
-            minimum = answer["sequence"]
+            minimum, first = answer["sequence"], False
             upto = minimum if upto is None else min(upto, minimum)
         page: list[RecordedMessage] = []
         for raw in answer["recorded"]:

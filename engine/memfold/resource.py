@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from memfold.arguments import Moment, json_object, past
 from memfold.attachments import Attachment, read_reference
@@ -33,6 +33,9 @@ from memfold.receipts import Receipt
 from memfold.recorded import Asked, RecordedMessage, read_recorded_messages
 from memfold.thread import Thread
 from memfold.working_memory import WorkingMemory
+
+if TYPE_CHECKING:
+    from memfold.replaying import Replay
 
 
 class Resource:
@@ -203,6 +206,31 @@ class Resource:
         """
         asked = Asked(self.id, None, after, upto, fresh=fresh)
         return read_recorded_messages(self._client.queries, asked)
+
+    async def replay(
+        self,
+        *,
+        without_actors: Iterable[str] = (),
+        without: Iterable[str] = (),
+        without_messages: Iterable[str | tuple[str, str]] = (),
+        consequences: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Replay:
+        """Fold its log here, leaving out events, and return what would differ; changes nothing.
+
+        Left out are all events of actors, events by id, and all about messages, by id or (thread,
+        id); with ``consequences`` also what followed from them. Without any of these all is folded
+        and compared with what is served. ``progress`` is told the sequence read and the last one.
+
+        Raises:
+            NotFound: no event of the resource has a name that is to be left out.
+            LogDiverged: the engine's copy of a message is not what it recorded.
+        """
+        from memfold.replaying import Replaying, Without
+
+        client = self._client
+        replaying = Replaying(client.queries, client.namespace, self.id, progress)
+        return await replaying.run(Without(without_actors, without, without_messages, consequences))
 
     async def attachment(self, reference: Mapping[str, Any]) -> Attachment:
         """Return the bytes and media type of an attachment, its SHA-256 checked.

@@ -90,6 +90,14 @@ async def resources(resource: memfold.Resource) -> None:
     found = await resource.message_page(descending=True, threads=("a", "b"), until=NOON)
     assert_type(found, memfold.Page[memfold.MessageView])
     assert_type(await resource.history(after=(3, 0), everything=True), list[memfold.Change])
+    replayed = await resource.replay(
+        without_actors=["bot"], without=["e1"], without_messages=["m1", ("t", "m2")]
+    )
+    assert_type(replayed, memfold.Replay)
+    assert_type(replayed.left_out[0], memfold.LeftOut)
+    assert_type(replayed.differences[0], memfold.Difference)
+    assert_type(replayed.differences[0].parts[0], memfold.DifferencePart)
+    assert_type((await resource.replay(consequences=False)).agrees, bool | None)
     async for message in resource.recorded(after=3, upto=7, fresh=False):
         assert_type(message, memfold.RecordedMessage)
         assert_type(message.payload, bytes)

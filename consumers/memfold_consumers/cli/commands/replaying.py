@@ -1,0 +1,57 @@
+"""The commands that read the log itself: fold it again, hand it out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from memfold_consumers.cli.commands.shared import DEFAULTS, ThreadName, app, run
+from memfold_consumers.cli.options import Options
+
+Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+
+
+@app.command
+def replay(
+    resource: str,
+    /,
+    *,
+    thread: ThreadName = None,
+    without_actor: Annotated[Names, Parameter(metavar="ACTOR")] = (),
+    without: Annotated[Names, Parameter(metavar="EVENT_ID")] = (),
+    without_message: Annotated[Names, Parameter(metavar="THREAD/ID")] = (),
+    only: Annotated[bool, Parameter(negative=())] = False,
+    options: Options = DEFAULTS,
+) -> int:
+    """Show what its memory would be had some events never been stored.
+
+    Parameters
+    ----------
+    resource
+        Whose log to fold again.
+    thread
+        Show only what differs in this thread.
+    without_actor
+        Leave out all events of this actor.
+    without
+        Leave out this event.
+    without_message
+        Leave out all about this message: THREAD/ID, or ID.
+    only
+        Keep what followed from what is left out.
+
+    Notes
+    -----
+    Changes nothing: the events are read and folded in this process. What followed falls too: what
+    an event caused, memory updates whose evidence rests on it, its copies in clones. See
+    [What if](../audit/what-if.md). Without any ``--without...`` all is folded and compared with
+    what is served; exit code 6 if that differs. ``--json``: ``{"resource", "sequence", "events",
+    "left_out", "differences", "agrees"}``.
+    """
+    from memfold.replaying import Without
+    from memfold_consumers.cli import replaying
+
+    named = replaying.messages_named(without_message, thread)
+    wanted = Without(without_actor, without, named, consequences=not only)
+    return run(replaying.replay(options, resource, thread, wanted))
