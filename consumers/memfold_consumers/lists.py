@@ -22,12 +22,14 @@ if TYPE_CHECKING:
         ListRequest,
         MessagesRequest,
         PastRequest,
+        ProofsRequest,
         RecordedRequest,
         ResourcesRequest,
         ThreadsRequest,
         WindowRequest,
     )
     from memfold_projections.log import Log
+    from memfold_projections.proofs import Proofs
     from memfold_projections.reader import Reader
     from memfold_projections.rows import Row
 
@@ -115,6 +117,26 @@ def recorded(reader: Reader, log: Log, resource: str | None, request: RecordedRe
         log, meant, request.after, limit=request.limit, bytes_max=BYTES_MAX
     )
     return answer(reader.sequence, "recorded", found, after)
+
+
+def proofs(reader: Reader, found: Proofs, request: ProofsRequest) -> bytes:
+    """Return the root of a tree that is folded, with inclusion and consistency proofs in it."""
+    highest = max([0, *request.sequences, *request.older])
+    if request.size > reader.sequence or highest > request.size:
+        message = f"there is no such tree, or no such leaf: {reader.sequence} messages are folded"
+        raise InvalidRequest(message)
+    root, included, grown = found.prove(request.size, request.sequences, request.older)
+    return encode(
+        {
+            "sequence": reader.sequence,
+            "size": request.size,
+            "root": root.hex(),
+            "proofs": [[node.hex() for node in path] for path in included],
+            "older": [
+                {"root": old.hex(), "proof": [node.hex() for node in path]} for old, path in grown
+            ],
+        }
+    )
 
 
 def answer(

@@ -31,6 +31,7 @@ from memfold_projections.past import (
     resource_as_of,
     thread_as_of,
 )
+from memfold_projections.proofs import Proofs
 from memfold_projections.reader import Reader, reading
 from memfold_projections.views import definition_json, memory_json, resource_view
 
@@ -65,6 +66,7 @@ class Queries:
         on_damage: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
+        self._proofs = Proofs(store.log)
         self._checkpoint = checkpoint
         self._namespace = namespace
         self._blobs = blobs
@@ -278,6 +280,11 @@ class Queries:
             lambda reader: lists.recorded(reader, self._store.log, resource, request)
         )
 
+    async def proofs(self, resource: str | None, request: requests.ProofsRequest) -> bytes:
+        """Return the root of a tree, and proofs in it."""
+        del resource
+        return await self._read(lambda reader: lists.proofs(reader, self._proofs, request))
+
     async def resources(self, resource: str | None, request: requests.ResourcesRequest) -> bytes:
         """Return a page of all resources."""
         del resource
@@ -370,6 +377,7 @@ OPERATIONS: Final[dict[str, tuple[type[requests.Request], Callable[..., Awaitabl
     "blame": (requests.BlameRequest, Queries.blame),
     "diff": (requests.DiffRequest, Queries.diff),
     "recorded": (requests.RecordedRequest, Queries.recorded),
+    "proofs": (requests.ProofsRequest, Queries.proofs),
     "resources": (requests.ResourcesRequest, Queries.resources),
     "parked": (requests.ParkedRequest, Queries.parked),
     "erasures": (requests.ErasuresRequest, Queries.erasures),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from memfold.chunks import CHUNKS_MAX, HASH
 from memfold.errors import InvalidRequest
+from memfold.exporting import OLDER_MAX, PROOFS_MAX
 from memfold.lists import ResourceOrder, ThreadOrder
 from memfold.values import Id, Time
 
@@ -260,6 +261,18 @@ class RecordedRequest(Request):
     upto: FromZero | None = None
     limit: Limit = 1000
     whole_log: bool = False
+
+
+class ProofsRequest(Request):
+    """``proofs``: of messages in the Merkle tree of ``size``, and of older sizes within it."""
+
+    size: Annotated[int, Field(ge=1), AfterValidator(_in_columns)]
+    sequences: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=PROOFS_MAX)] = Field(
+        default_factory=list[int]
+    )
+    older: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=OLDER_MAX)] = Field(
+        default_factory=list[int]
+    )
 
 
 class ResourcesRequest(ListRequest):

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.acceptance
 HELP = Path(__file__).resolve().parents[1] / "golden" / "help"
 COMMANDS = (
     "serve demo ingest show messages threads log blame diff revert parked verify status sweep "  # noqa: SIM905
-    "replay schema rebuild restore".split()
+    "replay export schema rebuild restore".split()
 )
 NOWHERE = "nats://127.0.0.1:1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -55,3 +56,40 @@ def replay(
     named = replaying.messages_named(without_message, thread)
     wanted = Without(without_actor, without, named, consequences=not only)
     return run(replaying.replay(options, resource, thread, wanted))
+
+
+@app.command
+def export(
+    resource: str | None = None,
+    /,
+    *,
+    thread: ThreadName = None,
+    out: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    parquet: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    head: Annotated[
+        tuple[int, ...], Parameter(metavar="SIZE", negative=(), show_default=False)
+    ] = (),
+    options: Options = DEFAULTS,
+) -> int:
+    """Write the log of a resource with proofs that an auditor checks offline.
+
+    Parameters
+    ----------
+    resource
+        Whose messages; all of the log if not given.
+    out
+        Where to, if not to the standard output.
+    parquet
+        Write a plain table of the events as well, or instead.
+    head
+        Prove also that the log begins with the head of this size.
+
+    Notes
+    -----
+    One JSON object a line; see [Export](../audit/export.md). The newest head that was published is
+    proved in any case. ``--parquet`` alone writes only the table, one row an event. With a file
+    ``--json`` prints ``{"size", "messages", "out", "events", "parquet"}``.
+    """
+    from memfold_consumers.cli import exporting
+
+    return run(exporting.export(options, resource, thread, out, parquet, head))
