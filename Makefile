@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench docs wheel clean
+.PHONY: help setup demo test check format bench docs corpus wheel clean
 
 help: ## List what can be run
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: setup ## Measure throughput and latency on this machine
 docs: setup ## Write the generated reference pages again
 	$(BIN)/python -m memfold_consumers.asyncapi docs/reference/asyncapi.json
 	cd tests && ../$(BIN)/python -m support.reference
+
+corpus: setup ## Record this version's event streams, if that was not done before
+	cd tests && ../$(BIN)/python -m support.corpus
 
 wheel: setup ## Build the wheel into dist
 	$(BIN)/hatchling build -t wheel

@@ -16,7 +16,8 @@ import orjson
 from faststream.nats import NatsBroker
 from pydantic import BaseModel, create_model
 
-from memfold.events import DATA_TYPES, Data, Envelope, MemoryMerged, WorkingMemoryUpdated
+from memfold.envelope import Envelope
+from memfold.events import DATA_TYPES, Data, MemoryMerged, WorkingMemoryUpdated
 from memfold_consumers.app import make_app, make_broker
 from memfold_consumers.settings import EngineSettings
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from memfold.canonical import encode, from_us, to_us
 from memfold.errors import InvalidEvent, InvalidRequest
 from memfold.gate import check
@@ -13,9 +15,12 @@ from memfold_projections import lists
 from memfold_projections.lists import RESOURCES, THREADS, Filter, Part, Sorting
 from memfold_projections.messages import Selection, count_messages, message_page, message_windows
 from memfold_projections.metadata import Wanted
+from memfold_projections.parked import ParkedCounts, with_parked
 from memfold_projections.recorded import Meant, recorded_page
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memfold.state import Memory, Resource, Thread
     from memfold_consumers.requests import (
         ClonesRequest,
@@ -40,7 +45,8 @@ BYTES_MAX: Final = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES
 def threads(reader: Reader, resource: str | None, request: ThreadsRequest) -> bytes:
     """Return a page of threads."""
     meant = Filter(as_of(reader, request), resource, request.archived, _wanted(request))
-    return _page(reader, THREADS, "threads", meant, request)
+    parked = reader.parked_counts(resource)
+    return _page(reader, THREADS, "threads", meant, request, lambda each: _told(each, parked))
 
 
 def resources(reader: Reader, request: ResourcesRequest) -> bytes:
@@ -182,12 +188,21 @@ def _page(
     name: str,
     meant: Filter,
     request: ThreadsRequest | ResourcesRequest,
+    shown: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
     part = Part(request.limit, BYTES_MAX, request.after, request.skip)
     sorting = Sorting(request.order, request.descending)
     page = lists.list_page(reader, kind, meant, sorting, part)
     total = lists.count_entries(reader, kind, meant) if request.total else None
-    return answer(meant.as_of, name, page.entries, page.next, total)
+    return answer(meant.as_of, name, list(map(shown, page.entries)), page.next, total)
+
+
+def _told(thread: bytes, parked: ParkedCounts) -> bytes:
+    """Return a thread with its number of parked events, as of now."""
+    if not parked:
+        return thread
+    raw = orjson.loads(thread)
+    return with_parked(thread, parked.of_thread(raw["resource"], raw["id"]))
 
 
 def as_of(reader: Reader, request: PastRequest) -> int:

@@ -18,12 +18,14 @@ import structlog
 from memfold.canonical import encode
 from memfold.errors import InvalidId, InvalidRequest, MemfoldError, NotYetConsistent, StorageError
 from memfold.ids import decode_token
-from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold_consumers import accounts, lists, requests
+from memfold_consumers.answers import error_json, sendable
 from memfold_consumers.moments import Moments
+from memfold_consumers.parking import parked_page
 from memfold_consumers.requests import read_request
 from memfold_consumers.snapshots import load_snapshot, snapshot_json
 from memfold_projections.history import changes, parked_whole
+from memfold_projections.parked import with_parked
 from memfold_projections.past import (
     LAST,
     definition_as_of,
@@ -90,22 +92,24 @@ class Queries:
                 if await self._moments.is_redacted(resource, request.past()):
                     redacted = b',"redacted":true}'
             answer = await work(self, resource, request)
-            return _sendable(answer[:-1] + redacted if redacted else answer)
+            return sendable(answer[:-1] + redacted if redacted else answer)
         except InvalidId as error:
-            return _error(InvalidRequest(error.message))
+            return error_json(InvalidRequest(error.message))
         except MemfoldError as error:
-            return _error(error)
+            return error_json(error)
         except (duckdb.Error, OSError) as error:
             if self._store.generation.damage is not None:
                 self._on_damage()
                 message = "the projection is damaged; a new one is being folded, ask again"
-                return _error(NotYetConsistent(message))
+                return error_json(NotYetConsistent(message))
             _log.exception("query_failed", operation=operation)
-            return _error(StorageError(f"the projection could not be read: {type(error).__name__}"))
+            return error_json(
+                StorageError(f"the projection could not be read: {type(error).__name__}")
+            )
         except Exception:  # noqa: BLE001  # it is logged, and the asker is told
             # Whoever asked would wait in vain for an answer that never comes.
             _log.exception("query_failed", operation=operation)
-            return _error(MemfoldError("the engine failed on this query; its log says why"))
+            return error_json(MemfoldError("the engine failed on this query; its log says why"))
 
     async def snapshot(self, resource: str | None, request: requests.SnapshotRequest) -> bytes:
         """Return working memories, the thread and its last messages in one answer."""
@@ -156,7 +160,9 @@ class Queries:
             else:
                 shown = thread_as_of(reader, name, thread, past)
             at = lists.as_of(reader, request)
-            return lists.document(at, "thread_state", shown.thread, shown.encoded)
+            count = reader.parked_counts(name).of_thread(name, thread)
+            encoded = with_parked(shown.encoded, count)
+            return lists.document(at, "thread_state", shown.thread, encoded)
 
         return await self._read(read)
 
@@ -292,15 +298,9 @@ class Queries:
 
     async def parked(self, resource: str | None, request: requests.ParkedRequest) -> bytes:
         """Return a page of parked events with their reasons."""
-
-        def read(reader: Reader) -> bytes:
-            rows = reader.parked(resource, after=request.after, limit=request.limit + 1)
-            found = [lists.parked(row) for row in rows[: request.limit]]
-            more = len(rows) > request.limit
-            after = [found[-1]["sequence"], found[-1]["index"]] if more else None
-            return encode({"sequence": reader.sequence, "parked": found, "next": after})
-
-        return await self._read(read)
+        return await self._read(
+            lambda reader: parked_page(reader, self._store.log, self._namespace, resource, request)
+        )
 
     async def erasures(self, resource: str | None, request: requests.ErasuresRequest) -> bytes:
         """Return a page of erasures, of all resources or one."""
@@ -394,19 +394,3 @@ def _require(resource: str | None) -> str:
         message = "this operation needs a resource in its subject"
         raise InvalidRequest(message)
     return resource
-
-
-def _sendable(answer: bytes) -> bytes:
-    """Return the answer; one that is too large would never be sent, and its asker wait in vain."""
-    if len(answer) > PAYLOAD_BYTES_MAX:
-        message = "the answer does not fit a message: ask for less at once"
-        raise InvalidRequest(message)
-    return answer
-
-
-def _error(error: MemfoldError) -> bytes:
-    body: dict[str, Any] = {"code": error.code, "message": error.message}
-    reason = getattr(error, "reason", None)
-    if reason is not None:
-        body["reason"] = reason
-    return orjson.dumps({"error": body})

@@ -284,10 +284,16 @@ class ResourcesRequest(ListRequest):
 
 
 class ParkedRequest(Request):
-    """``parked``: a page of parked events, of all resources or one."""
+    """``parked``: a page of parked events, of all resources or one.
+
+    ``everything`` includes those that were discarded. ``check`` asks of each whether this engine
+    could read it by now.
+    """
 
     after: Position = (-1, 0)
     limit: Limit = 100
+    everything: bool = False
+    check: bool = False
 
 
 class ErasuresRequest(Request):

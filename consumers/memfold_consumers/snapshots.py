@@ -9,6 +9,7 @@ import orjson
 from memfold.canonical import encode
 from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold_projections.messages import EMPTY, Page, Selection, message_page
+from memfold_projections.parked import with_parked
 from memfold_projections.past import snapshot_as_of
 from memfold_projections.recent import Hit
 from memfold_projections.views import memory_json
@@ -34,9 +35,12 @@ def load_snapshot(
     if past is not None:
         return snapshot_as_of(reader, name, thread, past, page.messages), rest
     resource_memory = memory_json(reader.memory(name, None))
+    parked = reader.parked_counts(name)
     if thread is None:
         recent.remember(reader.sequence, {(name, None): resource_memory}, {}, {})
-        return Hit(reader.sequence, resource_memory, b"null", b"null", page.messages), rest
+        count = parked.seen_from(name, None)
+        hit = Hit(reader.sequence, resource_memory, b"null", b"null", page.messages, count)
+        return hit, rest
     thread_memory = memory_json(reader.memory(name, thread))
     state = reader.thread(name, thread)
     recent.remember(
@@ -45,7 +49,9 @@ def load_snapshot(
         {(name, thread): state},
         {(name, thread): reader.tail(name, thread)},
     )
-    hit = Hit(reader.sequence, resource_memory, thread_memory, state.encoded, page.messages)
+    shown = with_parked(state.encoded, parked.of_thread(name, thread))
+    count = parked.seen_from(name, thread)
+    hit = Hit(reader.sequence, resource_memory, thread_memory, shown, page.messages, count)
     return hit, rest
 
 
@@ -91,7 +97,7 @@ def snapshot_json(
             b",".join(kept),
             b'],"next":',
             encode(rest),
-            b"}",
+            b',"parked":%d}' % hit.parked,
         )
     )
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from memfold.subjects import Facet
-from memfold.values import Id, Model, Position, Range, Sequence, Time
+from memfold.values import Id, Index, Model, Position, Range, Sequence, Time
 
 Scope = Literal["resource", "thread"]
 """Which working memory is meant: the resource's or the thread's."""
@@ -328,6 +328,21 @@ class ErasureCompleted(Data):
     stores: dict[str, int] = Field(default_factory=dict[str, int])
 
 
+class ParkedDiscarded(Data):
+    """A parked event was given up: it stays without effect, also for code that could read it.
+
+    ``fold_version`` is that of the rules by which it was parked, as the engine tells it.
+    """
+
+    type: ClassVar[str] = "ParkedDiscarded"
+    facet: ClassVar[Facet] = "erasure"
+
+    sequence: Sequence
+    index: Index
+    fold_version: Annotated[int, Field(ge=1, lt=1 << 31)]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 EventData = (
     MemoryMerged
     | MemoryReplaced
@@ -348,6 +363,7 @@ EventData = (
     | Redacted
     | Restated
     | ErasureCompleted
+    | ParkedDiscarded
 )
 DATA_TYPES: Final[tuple[type[Data], ...]] = (
     WorkingMemoryDefined,
@@ -365,28 +381,5 @@ DATA_TYPES: Final[tuple[type[Data], ...]] = (
     Redacted,
     Restated,
     ErasureCompleted,
+    ParkedDiscarded,
 )
-
-
-class Envelope(BaseModel):
-    """The CloudEvents 1.0 attributes of one event, without its data.
-
-    ``source`` is the actor; it, ``resourceid`` and ``threadid`` must equal the subject's ids, which
-    is all the check they need. ``salt`` makes the digest of an erased payload unguessable.
-    ``incarnation`` is the life of the thread that the publisher has read.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-    specversion: Literal["1.0"]
-    id: Id
-    type: Annotated[str, Field(min_length=1, max_length=64)]
-    source: str
-    time: Time | None = None
-    dataversion: Annotated[int, Field(ge=1)] = 1
-    resourceid: str | None = None
-    threadid: str | None = None
-    salt: Annotated[str, Field(max_length=64)] | None = None
-    causationid: Id | None = None
-    correlationid: Id | None = None
-    incarnation: Annotated[int, Field(ge=1)] | None = None

@@ -115,6 +115,14 @@ class Export:
 
 
 def _message(message: RecordedMessage, proof: list[str]) -> dict[str, Any]:
+    if message.redacted:
+        # What is left of it proves nothing: the leaf is that of what was recorded.
+        return {
+            "kind": "erased",
+            "sequence": message.sequence,
+            "leaf": message.leaf,
+            "proof": proof,
+        }
     return {
         "kind": "message",
         "sequence": message.sequence,

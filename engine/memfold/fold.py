@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from memfold.errors import InvalidEvent, Rejected
 from memfold.rules import RULES
-from memfold.state import Memory, Resource, State, Thread
+from memfold.state import Memory, ParkedEvent, Resource, State, Thread
 from memfold.steps import Outcome, Step
+from memfold.subjects import Address
 from memfold.wire import Event, Unreadable
 
 
@@ -22,6 +23,10 @@ def evolve(state: State, event: Event | Unreadable) -> Step:
     else:
         step = _evolve_readable(state, event)
     _move_revision(state, event, step)
+    if step.outcome.kind == "parked":
+        whose = event.address
+        parked = ParkedEvent(None, None) if whose is None else _parked(whose)
+        step.parked = ((event.sequence, event.index), parked)
     return step
 
 
@@ -41,6 +46,13 @@ def apply(state: State, step: Step) -> None:
     if step.seen is not None:
         key_, digest, position = step.seen
         state.seen[key_] = (digest, position)
+    if step.parked is not None:
+        place, parked = step.parked
+        state.parked[place] = parked
+
+
+def _parked(whose: Address) -> ParkedEvent:
+    return ParkedEvent(whose.resource, whose.thread)
 
 
 def _evolve_readable(state: State, event: Event) -> Step:
@@ -57,7 +69,7 @@ def _evolve_readable(state: State, event: Event) -> Step:
         step = RULES[type(event.data)](state, event, event.data)
     except (Rejected, InvalidEvent) as error:
         step = Step(Outcome("rejected", error.reason, error.message))
-    if step.outcome.kind == "applied":
+    if step.outcome.kind == "applied" and event.address.facet != "erasure":
         _begin_resource(state, event, step)
     step.seen = (key, event.digest, position)
     return step

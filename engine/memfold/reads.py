@@ -112,6 +112,7 @@ class ThreadState(Read):
 
     ``updated_at`` counts its title, its metadata and its messages; ``last_message_at`` is the
     newest ``created_at`` of them, None without any. ``source`` is set where it is a clone.
+    ``parked`` counts its events that could not be understood.
     """
 
     id: str
@@ -125,6 +126,7 @@ class ThreadState(Read):
     last_message_at: datetime | None = None
     archived_at: datetime | None = None
     source: ThreadLink | None = None
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,8 @@ class Snapshot(Read):
 
     ``lag`` is how many messages of the log the engine had still to fold. ``redacted`` says of a
     past one that something of the resource was erased since: it is what the rest makes of it.
+    ``parked`` counts events of the thread and of its resource that could not be understood, so that
+    something may be missing here: see ``Memory.parked()``.
     """
 
     sequence: int
@@ -195,6 +199,7 @@ class Snapshot(Read):
     thread_working_memory: WorkingMemoryState | None
     messages: tuple[MessageView, ...]
     redacted: bool = False
+    parked: int = 0
 
 
 def memory_state(raw: Mapping[str, Any] | None, sequence: int) -> WorkingMemoryState | None:
@@ -235,6 +240,7 @@ def snapshot_read(
         thread_working_memory=memory_state(memories["thread"], sequence),
         messages=tuple(messages),
         redacted=answer.get("redacted", False),
+        parked=answer.get("parked", 0),
     )
 
 

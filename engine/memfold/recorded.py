@@ -18,7 +18,9 @@ class RecordedMessage(Read):
     """One message of the log as the stream recorded it: an event, or a batch of them.
 
     ``time_ns`` is the server's time, ``time_us`` the log's, made monotone. ``leaf`` is its leaf in
-    the Merkle tree over the log, in hexadecimal digits. As plain JSON ``payload`` is base64.
+    the Merkle tree over the log, in hexadecimal digits; what is left of a message that is
+    ``redacted``, because some of its events were erased, does not give it. As plain JSON
+    ``payload`` is base64.
     """
 
     sequence: int
@@ -28,6 +30,7 @@ class RecordedMessage(Read):
     msg_id: str
     payload: bytes
     leaf: str
+    redacted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON: objects, lists, text, numbers."""
@@ -38,7 +41,12 @@ class RecordedMessage(Read):
 def recorded(message: RecordedMessage) -> Recorded:
     """Return the unit of the log that a message was read from."""
     return Recorded(
-        message.sequence, message.time_ns, message.subject, message.payload, message.msg_id
+        message.sequence,
+        message.time_ns,
+        message.subject,
+        message.payload,
+        message.msg_id,
+        leaf=bytes.fromhex(message.leaf) if message.redacted else None,
     )
 
 

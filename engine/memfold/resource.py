@@ -198,13 +198,19 @@ class Resource:
         )
 
     def recorded(
-        self, *, after: int = 0, upto: int | None = None, fresh: bool = True
+        self,
+        *,
+        thread: str | None = None,
+        after: int = 0,
+        upto: int | None = None,
+        fresh: bool = True,
     ) -> AsyncIterator[RecordedMessage]:
         """Read the raw messages of the log about it and its threads, in order, as they come.
 
-        Behind the sequence ``after``, up to ``upto``, or to what is folded when the first are read.
+        Of one ``thread``, if that is given. Behind the sequence ``after``, up to ``upto``, or to
+        what is folded when the first are read.
         """
-        asked = Asked(self.id, None, after, upto, fresh=fresh)
+        asked = Asked(self.id, thread, after, upto, fresh=fresh)
         return read_recorded_messages(self._client.queries, asked)
 
     async def replay(

@@ -26,6 +26,7 @@ from memfold.events import (
     MessageAppended,
     MessageDeleted,
     MessageUpdated,
+    ParkedDiscarded,
     Redacted,
     ResourceUpdated,
     Restated,
@@ -296,6 +297,18 @@ def _resource_updated(state: State, event: Event, data: Data) -> Step:
     return Step(APPLIED, resources={str(name): updated})
 
 
+def _parked_discarded(state: State, event: Event, data: Data) -> Step:
+    assert isinstance(data, ParkedDiscarded)
+    place = (data.sequence, data.index)
+    parked = state.parked.get(place)
+    whose = (event.address.resource, event.address.thread)
+    if parked is None or (parked.resource, parked.thread) != whose:
+        _reject("not_parked", "no parked event of this resource and thread stands there")
+    if parked.discarded:
+        return Step(UNCHANGED)
+    return Step(APPLIED, parked=(place, replace(parked, discarded=True)))
+
+
 def _require_thread(state: State, event: Event) -> ThreadKey:
     key = _thread_key(event)
     thread = state.threads.get(key)
@@ -343,4 +356,5 @@ RULES: Final[dict[type[Data], Rule]] = {
     Redacted: recorded_only,
     Restated: recorded_only,
     ErasureCompleted: recorded_only,
+    ParkedDiscarded: _parked_discarded,
 }

@@ -137,6 +137,18 @@ class Message:
     updated_at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class ParkedEvent:
+    """A parked event: whose subject it came on, if that names anybody, and whether it was given up.
+
+    Both ids are None for a subject that is not canonical, and for the namespace's defaults.
+    """
+
+    resource: str | None
+    thread: str | None
+    discarded: bool = False
+
+
 @dataclass(slots=True)
 class State:
     """All that the fold reads. Changed only by :func:`memfold.fold.apply`."""
@@ -148,3 +160,4 @@ class State:
     seen: dict[EventKey, tuple[bytes, Position]] = field(
         default_factory=dict[EventKey, tuple[bytes, Position]]
     )
+    parked: dict[Position, ParkedEvent] = field(default_factory=dict[Position, ParkedEvent])

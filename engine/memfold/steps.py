@@ -13,6 +13,7 @@ from memfold.state import (
     MemoryKey,
     Message,
     MessageKey,
+    ParkedEvent,
     Resource,
     Thread,
     ThreadKey,
@@ -50,6 +51,7 @@ class Step:
     messages: dict[MessageKey, Message | None] | None = None
     seen: tuple[EventKey, bytes, Position] | None = None
     keyframe: Keyframe | None = None
+    parked: tuple[Position, ParkedEvent] | None = None
 
 
 APPLIED: Final = Outcome("applied")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from memfold.arguments import Moment, json_object, past, several
@@ -27,7 +27,6 @@ from memfold.reads import (
     snapshot_read,
 )
 from memfold.receipts import Receipt
-from memfold.recorded import Asked, RecordedMessage, read_recorded_messages
 from memfold.working_memory import WorkingMemory
 
 if TYPE_CHECKING:
@@ -265,10 +264,8 @@ class Thread:
         if missing > 0 and answer.get("next") is not None:
             # What did not fit one reply is read as it stood at the snapshot.
             older = self._messages_of({"as_of": sequence, "fresh": fresh})
-            messages = [
-                *await older.range(Range(last=missing, before=answer["next"])),
-                *messages,
-            ]
+            before = await older.range(Range(last=missing, before=answer["next"]))
+            messages = [*before, *messages]
         return snapshot_read(answer, self.resource_id, self._state(answer, as_of), messages)
 
     async def history(
@@ -280,15 +277,8 @@ class Thread:
         fresh: bool = True,
     ) -> list[Change]:
         """Return what changed this thread, oldest first; ``everything`` also what did not."""
-        place = (self.resource_id, self.id, after, limit)
-        return await read_history(self._client.queries, *place, everything=everything, fresh=fresh)
-
-    def recorded(
-        self, *, after: int = 0, upto: int | None = None, fresh: bool = True
-    ) -> AsyncIterator[RecordedMessage]:
-        """Read the raw messages of the log about this thread: as ``Resource.recorded()``."""
-        asked = Asked(self.resource_id, self.id, after, upto, fresh=fresh)
-        return read_recorded_messages(self._client.queries, asked)
+        asked = (self._client.queries, self.resource_id, self.id, after, limit)
+        return await read_history(*asked, everything=everything, fresh=fresh)
 
     async def clone(
         self,

@@ -17,6 +17,14 @@ UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
 """(type, version) -> the function that turns this version's ``data`` into the next one's."""
 
 
+READABLE_SINCE: Final[Mapping[tuple[str, int], int]] = {}
+"""(type, version) -> the first fold version that reads it; what is not here was always read.
+
+Tells a parked event that was discarded, because nobody could read it then, from one that was never
+parked: a newer fold must leave out the former, and only that.
+"""
+
+
 def upcast(
     type_: str,
     version: int,

@@ -14,11 +14,11 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from memfold.canonical import encode, is_array, is_object
+from memfold.envelope import Envelope
 from memfold.errors import InvalidEvent
 from memfold.events import (
     DATA_TYPES,
     Data,
-    Envelope,
     Erased,
     MemoryMerged,
     Scoped,

@@ -79,6 +79,7 @@ class Changes:
     documents: list[Row] = field(default_factory=list[Row])
     outcomes: list[Row] = field(default_factory=list[Row])
     parked: list[Row] = field(default_factory=list[Row])
+    discarded: list[Row] = field(default_factory=list[Row])
     seen: list[Row] = field(default_factory=list[Row])
     erasures: list[Row] = field(default_factory=list[Row])
     completions: list[Row] = field(default_factory=list[Row])
@@ -225,6 +226,7 @@ class Changes:
     def _outcome(self, event: Event | Unreadable, step: Step) -> None:
         outcome = step.outcome
         if outcome.kind == "applied" and not outcome.detail:
+            self._discard(event, step)
             return
         of_sequence, of_index = outcome.of or (None, None)
         self.outcomes.append(
@@ -249,8 +251,16 @@ class Changes:
                     outcome.reason,
                     outcome.detail,
                     event.time_us,
+                    *(None, None, None, None, None),
                 )
             )
+
+    def _discard(self, event: Event | Unreadable, step: Step) -> None:
+        if step.parked is not None:
+            why = getattr(event.data, "reason", "") if isinstance(event, Event) else ""
+            actor = "" if event.address is None else event.address.actor
+            here = (event.sequence, event.index, actor, why, event.time_us)
+            self.discarded.append((*step.parked[0], *here))
 
 
 @dataclass(slots=True)

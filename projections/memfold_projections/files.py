@@ -20,6 +20,8 @@ from memfold_projections.generation import Generation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from memfold.provenance import Position
+
 POINTER: Final = "generation"
 """The file in the data directory: the number in use, and on a second line the one kept."""
 
@@ -39,6 +41,8 @@ class GenerationFiles:
         self._lock = threading.Lock()
         self.rewrite = 0
         """Of the log that generations are folded from."""
+        self.discarded: frozenset[Position] = frozenset()
+        """What every generation leaves without effect: see ``discards``."""
         self.number, self.kept = self._read_pointer()
         self._last_given = max((number for number, _ in self._found()), default=self.number)
         for number in {number for number, _ in self._found()} - {self.number, self.kept}:
@@ -54,12 +58,14 @@ class GenerationFiles:
         Raises:
             StorageError: it cannot be read, or was folded by other rules.
         """
-        return Generation(
+        generation = Generation(
             self.path(number),
             self._namespace,
             memory_mib=self._memory_mib,
             rewrite=self.rewrite if rewrite is None else rewrite,
         )
+        generation.discarded = self.discarded
+        return generation
 
     def open_kept(self) -> tuple[int, Generation]:
         """Open the generation that is kept to go back to.

@@ -25,6 +25,7 @@ from memfold_projections.database import (
     run_columns,
     tells_damage,
 )
+from memfold_projections.discards import without_effect
 from memfold_projections.loader import Loader
 from memfold_projections.rows import memory_row
 
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from memfold.provenance import Position
     from memfold.steps import Step
     from memfold_projections.changes import Versions
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 ENTITIES_MAX: Final = 20_000
 """Resources, threads and memories each that are kept in memory between batches."""
 
@@ -76,6 +78,14 @@ FROM (SELECT unnest($1::INTEGER[]) AS memory, unnest($2::BIGINT[]) AS sequence) 
 WHERE definition.memory = ended.memory AND valid_to = {OPEN}
 """  # noqa: S608  # constants only
 NEWEST_ERASURES: Final = "SELECT resource, max(sequence) FROM erasure GROUP BY resource"
+DISCARD_PARKED: Final = """
+UPDATE parked SET gone_sequence = gone.by_sequence, gone_index = gone.by_index,
+    gone_actor = gone.actor, gone_reason = gone.why, gone_time_us = gone.at_us
+FROM (SELECT unnest($1::BIGINT[]) AS sequence, unnest($2::INTEGER[]) AS index,
+      unnest($3::BIGINT[]) AS by_sequence, unnest($4::INTEGER[]) AS by_index,
+      unnest($5::TEXT[]) AS actor, unnest($6::TEXT[]) AS why, unnest($7::BIGINT[]) AS at_us) AS gone
+WHERE parked.sequence = gone.sequence AND parked.index = gone.index
+"""
 DELETE_MEMORIES: Final = "DELETE FROM working_memory WHERE key IN (SELECT unnest($1::INTEGER[]))"
 
 
@@ -135,6 +145,8 @@ class Generation:
         self.time_us: int = row[1]
         self.damage: str | None = None
         """What was met that says the file is damaged: a new generation has to take its place."""
+        self.discarded: frozenset[Position] = frozenset()
+        """What was given up while it could not be read, and can be by now: see ``discards``."""
         self._stale = True
         try:
             self._open_state()
@@ -192,6 +204,8 @@ class Generation:
         if events is None:
             events = read_events(self.namespace, messages, self.time_us)
         time_us = log_time_us(messages, self.time_us)
+        if self.discarded:
+            events = [without_effect(each, self.discarded) for each in events]
         self._connection.execute("BEGIN")
         try:
             folded = self._evolve(events, messages[-1].sequence, time_us)
@@ -241,6 +255,7 @@ class Generation:
             ("completion", changes.completions),
         ):
             insert_rows(self._connection, table, rows)
+        run_columns(self._connection, DISCARD_PARKED, changes.discarded)
         move_checkpoint(self._connection, folded.sequence, folded.time_us, self.sequence)
 
     def _write_versions(self, table: str, versions: Versions, close: str) -> None:

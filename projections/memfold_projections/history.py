@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memfold.canonical import encode, from_us
 from memfold.ids import encode_token
-from memfold.wire import Event, Recorded, read_message
+from memfold.wire import Event, Recorded, Unreadable, read_message
 
 if TYPE_CHECKING:
     from memfold.provenance import Position
@@ -71,6 +71,14 @@ def changes(  # noqa: PLR0913  # one query with its named parts
                 size += len(encoded) + 1
                 last = position
     return found, None
+
+
+def events_at(log: Log, namespace: str, sequence: int) -> list[Event | Unreadable]:
+    """Return the events of one message as this code reads them; none if it is not there."""
+    for rows in log.pages(_MESSAGE, [sequence], 1):
+        # Whether they can be read does not depend on the time.
+        return list(read_message(namespace, Recorded(*rows[0]), time_us=0))
+    return []
 
 
 def parked_whole(log: Log, namespace: str, sequence: int) -> bool:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memfold.definitions import Definition
-from memfold.events import Erased
-from memfold.state import EventKey, Memory, MemoryKey, MessageKey, State, ThreadKey
+from memfold.events import Erased, ParkedDiscarded
+from memfold.state import (
+    EventKey,
+    Memory,
+    MemoryKey,
+    MessageKey,
+    ParkedEvent,
+    State,
+    ThreadKey,
+)
 from memfold.wire import Event, Unreadable
 from memfold_projections.bloom import Bloom, local_hash, stable_hash
 from memfold_projections.database import OPEN
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from memfold.events import Data
+    from memfold.provenance import Position
 
 K = TypeVar("K")
 
@@ -66,6 +75,13 @@ FIND_SEEN: Final = """
 SELECT seen.source, seen.id, digest, sequence, index FROM seen JOIN
     (SELECT unnest($1::UBIGINT[]) AS hash, unnest($2::TEXT[]) AS source, unnest($3::TEXT[]) AS id)
     AS wanted USING (hash, source, id)
+"""
+
+
+FIND_PARKED: Final = """
+SELECT parked.sequence, parked.index, resource, thread, gone_sequence FROM parked JOIN
+    (SELECT unnest($1::BIGINT[]) AS sequence, unnest($2::INTEGER[]) AS index) AS wanted
+    USING (sequence, index)
 """
 
 
@@ -121,6 +137,13 @@ class Loader:
             self._load_all_of(list(erased), memories)
         self._load_memories([key for key in memories if key not in self.state.memories])
         self._load_messages(events)
+        self._load_parked(
+            [
+                (event.data.sequence, event.data.index)
+                for event in events
+                if isinstance(event, Event) and isinstance(event.data, ParkedDiscarded)
+            ]
+        )
         self.load_seen([_event_key(event) for event in events if isinstance(event, Event)])
 
     def _load_resources(self, names: list[str]) -> None:
@@ -191,6 +214,14 @@ class Loader:
             for row in found:
                 self.state.messages[wanted[row[0], row[1]]] = message_from(row)
 
+    def _load_parked(self, positions: list[Position]) -> None:
+        if positions:
+            columns = [list(column) for column in zip(*positions, strict=True)]
+            for row in self._connection.execute(FIND_PARKED, columns).fetchall():
+                self.state.parked[row[0], row[1]] = ParkedEvent(
+                    row[2] or None, row[3] or None, discarded=row[4] is not None
+                )
+
     def load_seen(self, keys: Sequence[EventKey]) -> None:
         """Bring the known ones of these event ids into ``state.seen``."""
         hits: list[tuple[int, str, str]] = []
@@ -213,6 +244,7 @@ class Loader:
         state = self.state
         state.messages.clear()
         state.seen.clear()
+        state.parked.clear()
         self.hashes.clear()
         for entities in (state.resources, state.threads, state.memories):
             drop(entities, entities_max)

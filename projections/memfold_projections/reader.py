@@ -20,6 +20,7 @@ from memfold_projections.loader import (
     FIND_THREADS,
 )
 from memfold_projections.messages import Selection, message_page
+from memfold_projections.parked import ParkedCounts
 from memfold_projections.recent import TAIL_BYTES_MAX, TAIL_MESSAGES, Shown, Tail
 from memfold_projections.rows import Row, decode, memory_from, resource_from, thread_from
 from memfold_projections.views import NO_ACTIVITY, Activity, thread_json
@@ -42,9 +43,16 @@ SELECT sequence, index, kind, reason, detail, of_sequence, of_index FROM outcome
 WHERE sequence IN (SELECT unnest($1::BIGINT[]))
 """
 _PARKED: Final = """
-SELECT sequence, index, resource, thread, reason, detail, time_us FROM parked
+SELECT sequence, index, resource, thread, reason, detail, time_us,
+    gone_sequence, gone_index, gone_actor, gone_reason, gone_time_us
+FROM parked
 WHERE (sequence, index) > ($sequence, $index) AND ($resource IS NULL OR resource = $resource)
+  AND ($everything OR gone_sequence IS NULL)
 ORDER BY sequence, index LIMIT $limit
+"""
+_PARKED_COUNTS: Final = """
+SELECT resource, thread, count(*) FROM parked
+WHERE gone_sequence IS NULL AND ($resource IS NULL OR resource = $resource) GROUP BY ALL
 """
 _COUNTS: Final = f"""
 SELECT (SELECT count(*) FROM resource WHERE began > 0 AND valid_to = {OPEN}) AS resources,
@@ -55,7 +63,7 @@ SELECT (SELECT count(*) FROM resource WHERE began > 0 AND valid_to = {OPEN}) AS 
        (SELECT count(*) FROM resource) + (SELECT count(*) FROM thread)
        + (SELECT count(*) FROM message) + (SELECT count(*) FROM definition)
        + (SELECT count(*) FROM keyframe) AS versions,
-       (SELECT count(*) FROM parked) AS parked
+       (SELECT count(*) FROM parked WHERE gone_sequence IS NULL) AS parked
 """  # noqa: S608  # constants only
 
 _ERASURES: Final = """
@@ -172,11 +180,19 @@ class Reader:
         ).fetchall()
         return {(row[0], row[1]): (row[3], row[4]) for row in rows}
 
-    def parked(self, resource: str | None, *, after: Position, limit: int) -> list[tuple[Any, ...]]:
-        """Return rows of parked events behind a position."""
+    def parked(
+        self, resource: str | None, *, after: Position, limit: int, everything: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Return rows of parked events behind a position; ``everything``: discarded ones, too."""
         return self._cursor.execute(
             _PARKED,
-            {"sequence": after[0], "index": after[1], "resource": resource, "limit": limit},
+            {
+                "sequence": after[0],
+                "index": after[1],
+                "resource": resource,
+                "limit": limit,
+                "everything": everything,
+            },
         ).fetchall()
 
     def erasures(self) -> list[Erasure]:
@@ -233,6 +249,11 @@ class Reader:
     def completed_by(self, engine: str) -> set[int]:
         """Return the erasures that an engine has told to be complete."""
         return {row[0] for row in self._cursor.execute(_COMPLETED, [engine]).fetchall()}
+
+    def parked_counts(self, resource: str | None = None) -> ParkedCounts:
+        """Return how many events are parked and not discarded, of a resource or of all."""
+        rows = self._cursor.execute(_PARKED_COUNTS, {"resource": resource}).fetchall()
+        return ParkedCounts({(row[0], row[1]): row[2] for row in rows})
 
     def counts(self) -> dict[str, int]:
         """Return how many resources, threads, messages, versions and parked events there are."""

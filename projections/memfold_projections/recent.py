@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from memfold_projections.parked import ParkedCounts, with_parked
 from memfold_projections.views import (
     NO_ACTIVITY,
     Activity,
@@ -146,13 +147,16 @@ class Hit:
     thread_memory: bytes
     thread: bytes
     messages: list[bytes]
+    parked: int = 0
 
 
 class Recent:
     """The recent state at one sequence. Safe from any thread."""
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, parked: ParkedCounts | None = None) -> None:
         self.sequence = sequence
+        self.parked = parked or ParkedCounts()
+        """Replaced as a whole, with the sequence."""
         self._lock = threading.Lock()
         self._memories: Bounded[MemoryKey, bytes] = Bounded(BYTES_MAX)
         self._threads: Bounded[ThreadKey, Shown] = Bounded(BYTES_MAX)
@@ -167,7 +171,8 @@ class Recent:
             if thread is None:
                 if last:
                     return None
-                return Hit(self.sequence, resource_memory, b"null", b"null", [])
+                parked = self.parked.seen_from(resource, None)
+                return Hit(self.sequence, resource_memory, b"null", b"null", [], parked)
             thread_memory = self._memories.get((resource, thread))
             state = self._threads.get((resource, thread))
             tail = self._tails.get((resource, thread))
@@ -176,7 +181,9 @@ class Recent:
             messages = tail.last(last)
             if messages is None:
                 return None
-            return Hit(self.sequence, resource_memory, thread_memory, state.encoded, messages)
+            shown = with_parked(state.encoded, self.parked.of_thread(resource, thread))
+            parked = self.parked.seen_from(resource, thread)
+            return Hit(self.sequence, resource_memory, thread_memory, shown, messages, parked)
 
     def remember(
         self,
@@ -206,6 +213,7 @@ class Recent:
         # Encoded before the lock is taken, so that readers wait for pointers only.
         added = {key: each.encode(key[1]) for key, each in news.items()}
         shown = self._shown(threads, news)
+        parked = self.parked.after(step for _, step in folded.steps)
         with self._lock:
             for key in shown.keys() | news.keys() | threads.keys():
                 self._threads.drop(key)
@@ -219,7 +227,7 @@ class Recent:
                 if each.begun and key not in memories and self._memories.get(key) is None:
                     self._memories.put(key, b"null", 64)
             self._put(memories, shown, tails)
-            self.sequence = folded.sequence
+            self.sequence, self.parked = folded.sequence, parked
 
     def _shown(
         self, threads: dict[ThreadKey, Thread], news: dict[ThreadKey, _News]

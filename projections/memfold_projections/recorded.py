@@ -33,7 +33,7 @@ WHERE sequence >= $first AND sequence <= $upto AND {_MEANT}
 ORDER BY sequence LIMIT $limit
 """  # noqa: S608  # constants only
 _READ: Final = f"""
-SELECT event.sequence, time_ns, time_us, subject, msg_id, payload, hash
+SELECT event.sequence, time_ns, time_us, subject, msg_id, payload, hash, redacted
 FROM event JOIN leaf ON event.sequence = leaf.sequence
 WHERE event.sequence >= $first AND event.sequence <= $upto
   AND leaf.sequence >= $first AND leaf.sequence <= $upto AND {_MEANT}
@@ -116,7 +116,7 @@ def _sequences(log: Log, meant: Meant, first: int, limit: int) -> Iterator[tuple
 
 def _encode(row: Row, start: int, bytes_max: int | None) -> tuple[bytes, int]:
     """Return a message as JSON, and the byte of its payload behind what that has of it."""
-    sequence, time_ns, time_us, subject, msg_id, payload, leaf = row
+    sequence, time_ns, time_us, subject, msg_id, payload, leaf, redacted = row
     shown: dict[str, Any] = {
         "sequence": sequence,
         "time_ns": time_ns,
@@ -126,6 +126,7 @@ def _encode(row: Row, start: int, bytes_max: int | None) -> tuple[bytes, int]:
         "leaf": leaf.hex(),
         "size": len(payload),
         "start": start,
+        "redacted": redacted,
         "payload": "",
     }
     end = len(payload)

@@ -117,7 +117,12 @@ CREATE TABLE parked (
     thread        TEXT    NOT NULL,
     reason        TEXT    NOT NULL,
     detail        TEXT    NOT NULL,
-    time_us       BIGINT  NOT NULL
+    time_us       BIGINT  NOT NULL,
+    gone_sequence BIGINT,            -- the event that discarded it
+    gone_index    INTEGER,
+    gone_actor    TEXT,
+    gone_reason   TEXT,
+    gone_time_us  BIGINT
 );
 CREATE TABLE seen (              -- a Bloom filter over hash stands in for an index
     hash          UBIGINT NOT NULL,

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 import structlog
 
+from memfold import upcast
 from memfold.errors import StorageError
 from memfold_projections.database import MEMORY_MIB
+from memfold_projections.discards import find_discarded
 from memfold_projections.files import GenerationFiles
 from memfold_projections.generation import Folded, Generation
 from memfold_projections.log import Log, remove_log, rewritten_path
@@ -87,6 +89,7 @@ class Store:
         remove_log(rewritten_path(directory / LOG))
         self.log = Log(directory / LOG, namespace, memory_mib=self.memory_mib)
         self._files.rewrite = self.log.rewrite
+        self._files.discarded = find_discarded(self.log, namespace)
         self._progress = progress
         self._renewed: tuple[int, Generation] | None = None
         self.folding = threading.Lock()
@@ -94,7 +97,7 @@ class Store:
         number, generation = self._open_generation()
         self.found = Found(self.log.sequence, number, generation.sequence)
         """What has gone backwards since the last run shows here."""
-        self.live = Live(number, generation, Recent(generation.sequence))
+        self.live = Live(number, generation, _recent(generation))
         self.catch_up()
 
     @property
@@ -128,6 +131,7 @@ class Store:
             self.log.append(messages)
             folded = self.generation.fold(messages)
             self.recent.publish(folded)
+            self._check_discards(folded)
             return folded
 
     def catch_up(self) -> None:
@@ -248,7 +252,24 @@ class Store:
         """Point to a complete generation; the one before is closed when its last reader is done."""
         self._files.point_to(number, kept=self.number if keep else None)
         # At the very sequence of what it replaces, or behind it: nobody goes back in time.
-        self.live = Live(number, generation, Recent(generation.sequence))
+        self.live = Live(number, generation, _recent(generation))
+
+    def _check_discards(self, folded: Folded) -> None:
+        """Have a new generation folded where an event was given up too late for this one.
+
+        Its publisher says that rules parked it which are no longer in force, and these had applied
+        it before that came. Only one who still works by those rules can say so.
+        """
+        if not upcast.READABLE_SINCE:
+            return
+        acts = [event for event, step in folded.steps if step.outcome.reason == "not_parked"]
+        if not acts:
+            return
+        self._files.discarded = find_discarded(self.log, self.namespace)
+        if self._files.discarded - self.generation.discarded:
+            self.generation.damage = "it applied an event that was given up"
+            message = "an event was given up that is applied: a new generation is folded"
+            raise StorageError(message)
 
     def _tell(self, generation: Generation) -> None:
         if self._progress is not None:
@@ -279,3 +300,14 @@ class Store:
         number, generation = self._files.create()
         self._files.point_to(number, kept=None if self.log.rewrite else before)
         return number, generation
+
+
+def _recent(generation: Generation) -> Recent:
+    try:
+        with reading(generation) as reader:
+            return Recent(reader.sequence, reader.parked_counts())
+    except duckdb.Error:
+        if generation.damage is None:
+            raise
+        # A new one takes its place at once.
+        return Recent(generation.sequence)

@@ -87,7 +87,7 @@ NO_ACTIVITY: Final = Activity()
 
 
 def thread_json(resource: str, name: str, thread: Thread | None, activity: Activity) -> bytes:
-    """Return a live thread, or ``null``."""
+    """Return a live thread, or ``null``; whoever serves it counts what is parked of it."""
     if thread is None or not thread.live:
         return b"null"
     source = thread.source
@@ -103,6 +103,7 @@ def thread_json(resource: str, name: str, thread: Thread | None, activity: Activ
             "updated_at": from_us(max(thread.updated_at_us, activity.changed_at_us)),
             "last_message_at": _time(activity.last_message_at_us),
             "archived_at": _time(thread.archived_at_us),
+            "parked": 0,
             "source": None
             if source is None
             else {

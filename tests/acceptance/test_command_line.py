@@ -106,7 +106,15 @@ def test_a_second_ingest_adds_nothing(data: Path, conversation: Path) -> None:
 @pytest.mark.usefixtures("ingested")
 def test_show_prints_the_snapshot(data: Path) -> None:
     found = memfold("--json", "--data", data, "show", "ada", "--thread", "session_1").json()
-    assert list(found) == ["resource", "thread", "working_memory", "messages", "sequence", "lag"]
+    assert list(found) == [
+        "resource",
+        "thread",
+        "working_memory",
+        "messages",
+        "sequence",
+        "lag",
+        "parked",
+    ]
     memory = found["working_memory"]
     assert memory["thread"] is None
     assert memory["resource"].keys() == {"content", "format", "revision", "changed_at"}

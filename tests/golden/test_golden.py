@@ -110,7 +110,16 @@ def imports_of(path: Path) -> set[str]:
 
 
 CORE = {
-    *("canonical", "definitions", "documents", "erasure", "erasure_rules", "errors", "events"),
+    *(
+        "canonical",
+        "definitions",
+        "documents",
+        "envelope",
+        "erasure",
+        "erasure_rules",
+        "errors",
+        "events",
+    ),
     *(
         "fold",
         "gate",

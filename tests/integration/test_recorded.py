@@ -37,7 +37,7 @@ async def test_a_client_reads_what_the_stream_recorded(tmp_path: Path) -> None:
         assert [bytes.fromhex(message.leaf) for message in read] == list(map(leaf_hash, mine))
         assert len(read[2].payload) > 900_000
         assert read[0].to_json()["payload"].startswith("W3si")
-        own = [recorded(message) async for message in alice.thread("t").recorded()]
+        own = [recorded(message) async for message in alice.recorded(thread="t")]
         assert own == mine[:2]
         some = alice.recorded(after=mine[0].sequence, upto=mine[1].sequence)
         assert [message.sequence async for message in some] == [mine[1].sequence]

@@ -16,6 +16,7 @@ from memfold.leaf import leaf_hash
 from memfold_projections.content import content_digests
 from memfold_projections.generation import Generation
 from memfold_projections.messages import Selection, message_page
+from memfold_projections.parked import with_parked
 from memfold_projections.reader import reading
 from memfold_projections.store import Store
 from memfold_projections.views import memory_json
@@ -156,6 +157,7 @@ def compare(store: Store, resource: str, thread: str) -> int:
         state = reader.thread(resource, thread)
         meant = Selection(resource, (thread,), reader.sequence)
         page = message_page(reader, meant, limit=5, bytes_max=1 << 30, newest=True)
+        parked = reader.parked_counts()
         hit = store.recent.snapshot(resource, thread, 5)
         if hit is None:
             store.recent.remember(
@@ -168,7 +170,8 @@ def compare(store: Store, resource: str, thread: str) -> int:
     assert hit.sequence == store.sequence
     assert hit.resource_memory == resource_memory
     assert hit.thread_memory == thread_memory
-    assert hit.thread == state.encoded
+    assert hit.thread == with_parked(state.encoded, parked.of_thread(resource, thread))
+    assert hit.parked == parked.seen_from(resource, thread)
     assert hit.messages == page.messages
     return 1
 

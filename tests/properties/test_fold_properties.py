@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memfold.canonical import encode_text
+from memfold.events import ParkedDiscarded
 from memfold.fold import apply, evolve
 from memfold.state import Document, State
 from memfold.steps import Step
@@ -62,6 +63,7 @@ def stored_and_loaded(state: State) -> State:
             for key, message in state.messages.items()
         },
         seen=dict(state.seen),
+        parked=dict(state.parked),
     )
 
 
@@ -144,6 +146,9 @@ def touched(state: State, event: Event | Unreadable) -> State:
     if isinstance(event, Event):
         key = (event.envelope.source, event.envelope.id)
         small.seen = {k: v for k, v in state.seen.items() if k == key}
+        if isinstance(event.data, ParkedDiscarded):
+            place = (event.data.sequence, event.data.index)
+            small.parked = {k: v for k, v in state.parked.items() if k == place}
     return small
 
 

@@ -7,13 +7,15 @@ file of its own. `python -m support.golden` in tests/ writes those of `CASES` th
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from memfold.canonical import encode_text
-from memfold.events import DATA_TYPES, Envelope, WorkingMemoryUpdated
+from memfold.envelope import Envelope
+from memfold.events import DATA_TYPES, WorkingMemoryUpdated
 from memfold.wire import Event
 from support.log import FACETS, Log, read, stored
 from support.shared import ROOT
@@ -154,6 +156,14 @@ CASES: dict[str, list[Published]] = {
             },
         ),
     ],
+    "ParkedDiscarded": [
+        ("ThreadCreated", "t1", {"nonsense": True}),
+        (
+            "ParkedDiscarded",
+            "t1",
+            {"sequence": 1, "index": 0, "fold_version": 2, "reason": "published by mistake"},
+        ),
+    ],
     "ResourceUpdated": [("ResourceUpdated", None, {"metadata": {"plan": "pro", "gone": None}})],
     "Erased.resource": [APPEND, ("Erased", None, {"target": "resource", "reason": "asked to"})],
     "Erased.thread": [APPEND, ("Erased", "t1", {"target": "thread"})],
@@ -203,12 +213,14 @@ def folded(case: list[dict[str, Any]]) -> dict[str, Any]:
     (event,) = read(case[-1]["subject"], case[-1]["payload"], sequence=log.sequence)
     assert isinstance(event, Event)
     step = log.steps[-1]
-    groups = {
+    groups: dict[str, Mapping[Any, Any] | None] = {
         "memories": step.memories,
         "threads": step.threads,
         "resources": step.resources,
         "messages": step.messages,
     }
+    if step.parked is not None:
+        groups["parked"] = dict([step.parked])
     puts = {
         f"{name} {key}": None if entity is None else asdict(entity)
         for name, group in groups.items()

@@ -34,6 +34,7 @@ FACETS: dict[str, Facet] = {
     "Redacted": "erasure",
     "Restated": "erasure",
     "ErasureCompleted": "erasure",
+    "ParkedDiscarded": "erasure",
 }
 
 

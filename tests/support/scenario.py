@@ -41,7 +41,7 @@ def _message(chance: random.Random) -> tuple[str, bytes]:
         + ["WorkingMemoryUpdated"] * 6
         + ["MessageUpdated", "MessageDeleted", "ThreadCreated", "ThreadUpdated", "ThreadDeleted"]
         + ["ResourceUpdated", "WorkingMemoryDefined"]
-        + ["ThreadArchived", "ThreadUnarchived", "ThreadCloned"]
+        + ["ThreadArchived", "ThreadUnarchived", "ThreadCloned", "ParkedDiscarded"]
     )
     facet = FACETS[type_]
     scoped = facet in {"messages", "thread"} or (facet == "memory" and chance.random() < 0.4)
@@ -74,6 +74,12 @@ def _data(chance: random.Random, type_: str, *, scoped: bool) -> dict[str, Any]:
         "ThreadCreated": {"title": text, "metadata": metadata},
         "ThreadUpdated": {"title": text, "metadata": metadata},
         "ThreadDeleted": {},
+        "ParkedDiscarded": {
+            "sequence": chance.randrange(1, 400),
+            "index": 0,
+            "fold_version": 2,
+            "reason": text or "why",
+        },
         "ThreadArchived": {},
         "ThreadUnarchived": {},
         "ThreadCloned": {

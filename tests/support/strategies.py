@@ -82,6 +82,9 @@ def _data(  # noqa: PLR0911  # one strategy for each type
                 *([{"target": "thread"}, {"target": "message", "message": "m1"}] if thread else []),
             ]
             return st.sampled_from(targets)
+        case "ParkedDiscarded":
+            given = {"sequence": st.integers(1, 25), "index": st.just(0), "reason": st.just("x")}
+            return st.fixed_dictionaries({**given, "fold_version": st.integers(1, 9)})
         case _:
             return st.just({})
 

@@ -98,7 +98,7 @@ async def resources(resource: memfold.Resource) -> None:
     assert_type(replayed.differences[0], memfold.Difference)
     assert_type(replayed.differences[0].parts[0], memfold.DifferencePart)
     assert_type((await resource.replay(consequences=False)).agrees, bool | None)
-    async for message in resource.recorded(after=3, upto=7, fresh=False):
+    async for message in resource.recorded(thread="t", after=3, upto=7, fresh=False):
         assert_type(message, memfold.RecordedMessage)
         assert_type(message.payload, bytes)
 
@@ -128,7 +128,6 @@ async def threads(thread: memfold.Thread) -> None:
     assert_type(snapshot.working_memory, memfold.WorkingMemoryState | None)
     assert_type(snapshot.lag, int)
     assert_type(await thread.history(limit=3), list[memfold.Change])
-    assert_type([each async for each in thread.recorded()], list[memfold.RecordedMessage])
     assert_type(await thread.delete(), memfold.Receipt)
     assert_type(await thread.erase(dry_run=True), memfold.ErasureReport)
     assert_type(await thread.erase("m17", reason="asked for"), memfold.ErasureReport)

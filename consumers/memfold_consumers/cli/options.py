@@ -52,6 +52,8 @@ class Options:
         return self.namespace or os.environ.get("MEMFOLD_NAMESPACE") or DEFAULT_NAMESPACE
 
 
+_OF_PARKED: Final = frozenset({"show", "discard", "redrive"})
+"""Commands of a command: their name is two words."""
 STDIN: Final = "/dev/stdin"
 """What ``-`` is for the parser of an ingest, to which it would be an option."""
 
@@ -78,7 +80,8 @@ def normalised(arguments: list[str]) -> list[str]:
     _check_directory(arguments)
     if rest[:1] == ["ingest"]:
         rest = [STDIN if each == "-" else each for each in rest]
-    return [*rest[:1], *first, *rest[1:]]
+    names = 2 if rest[:1] == ["parked"] and rest[1:2] and rest[1] in _OF_PARKED else 1
+    return [*rest[:names], *first, *rest[names:]]
 
 
 def _check_directory(arguments: list[str]) -> None:

@@ -62,6 +62,7 @@ async def show(
                 "sequence": sequence,
                 "lag": found["lag"],
                 **({"redacted": True} if found.get("redacted") else {}),
+                "parked": found["parked"],
             }
         )
         return OK
@@ -70,6 +71,9 @@ async def show(
     out.heading(f"{where}: sequence {sequence}, lag {found['lag']}")
     if found.get("redacted"):
         out.line("redacted: something of this resource was erased since")
+    if found["parked"]:
+        number = found["parked"]
+        out.line(f"{number} parked: could not be understood, see memfold parked", "yellow")
     print_memory(out, "Working memory of the resource", memories["resource"])
     if thread is not None:
         print_memory(out, "Working memory of the thread", memories["thread"])
@@ -91,7 +95,7 @@ async def messages(
     arguments: Answer = {"thread": thread, **filters.arguments()}
     async with engine(options, actor=ACTOR) as access:
         if last is None:
-            found, sequence = await _all(access, "messages", resource, arguments)
+            found, sequence = await read_all(access, "messages", resource, arguments)
         else:
             minimum = await access.last_sequence()
             found, sequence = await _newest(access, resource, arguments, last, minimum)
@@ -110,7 +114,7 @@ async def threads(options: Options, resource: str | None, filters: ThreadFilters
     """Print the threads of a resource, or of all of them, in the order that is asked for."""
     check(resource, None)
     async with engine(options, actor=ACTOR) as access:
-        found, sequence = await _all(
+        found, sequence = await read_all(
             access, "threads", resource, filters.arguments(), first=filters.first
         )
         if not found and resource is not None:
@@ -134,26 +138,6 @@ _THREAD_COLUMNS: Final = {
     "last message": "last_message_at",
     "archived": "archived_at",
 }
-
-
-async def parked(options: Options, resource: str | None) -> int:
-    """Print the events that could not be understood, with their reasons."""
-    check(resource, None)
-    async with engine(options, actor=ACTOR) as access:
-        found, sequence = await _all(access, "parked", resource, {})
-    if options.json:
-        write_json({"parked": found, "sequence": sequence})
-    elif not found:
-        Printer(stderr=True).line("nothing is parked")
-    else:
-        Printer().table(
-            ("#sequence", "#index", "time", "resource", "thread", "reason", "detail"),
-            [[each[name] for name in _PARKED_FIELDS] for each in found],
-        )
-    return OK
-
-
-_PARKED_FIELDS: Final = ("sequence", "index", "time", "resource", "thread", "reason", "detail")
 
 
 async def log(
@@ -238,7 +222,7 @@ async def _pages(
         asked["after"] = answer["next"]
 
 
-async def _all(
+async def read_all(
     access: Access,
     operation: str,
     resource: str | None,
@@ -246,6 +230,7 @@ async def _all(
     *,
     first: int | None = None,
 ) -> tuple[list[Answer], int]:
+    """Return all of a list, or the first ones, and the sequence it was read at."""
     found: list[Answer] = []
     sequence = 0
     async for page, at in _pages(access, operation, operation, resource, arguments):

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from memfold.events import DATA_TYPES, Data, Envelope, MemoryMerged, WorkingMemoryUpdated
+from memfold.envelope import Envelope
+from memfold.events import DATA_TYPES, Data, MemoryMerged, WorkingMemoryUpdated
 
 
 def schemas() -> dict[str, Any]:

@@ -33,12 +33,12 @@ SECTION: Final = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
 
 def render() -> str:
     """Return the page as it is written to the file."""
-    listed = [name for name in app if not name.startswith("-")]
+    listed = list(names())
     parts = [
         INTRO.strip(),
         fence("memfold COMMAND [OPTIONS]", "text"),
         text(ast.get_docstring(module("memfold_consumers.cli").tree) or "", {}),
-        "\n".join(f"- [{name}](#memfold-{name}): {_summary(name)}" for name in listed),
+        "\n".join(map(_entry, listed)),
         "## Options of every command",
         text(inspect.getdoc(Options) or "", {}),
         _table([each for each in arguments(listed[0]) if _is_global(each)]),
@@ -51,10 +51,20 @@ def render() -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def names() -> Iterator[str]:
+    """Yield the name of each command; that of a command's own command is two words."""
+    for name in app:
+        if not name.startswith("-"):
+            yield name
+            yield from (f"{name} {own}" for own in command(name) if not own.startswith("-"))
+
+
 def command(name: str) -> App:
     """Return what the parser knows of a command."""
-    found = app[name]
-    assert isinstance(found, App)
+    found = app
+    for word in name.split():
+        found = found[word]
+        assert isinstance(found, App)
     return found
 
 
@@ -82,6 +92,10 @@ def _command(name: str) -> Iterator[str]:
     if own:
         yield _table(own)
     yield text(told.get("Notes", ""), {})
+
+
+def _entry(name: str) -> str:
+    return f"- [{name}](#memfold-{name.replace(' ', '-')}): {_summary(name)}"
 
 
 def _summary(name: str) -> str:

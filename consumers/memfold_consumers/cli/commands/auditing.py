@@ -155,25 +155,6 @@ def revert(
 
 
 @app.command
-def parked(resource: str | None = None, /, *, options: Options = DEFAULTS) -> int:
-    """List events that could not be understood, with their reasons.
-
-    Parameters
-    ----------
-    resource
-        Only those of this resource.
-
-    Notes
-    -----
-    ``--json``: ``{"parked": [{"sequence", "index", "time", "resource", "thread", "reason",
-    "detail"}], "sequence"}``.
-    """
-    from memfold_consumers.cli import reading
-
-    return run(reading.parked(options, resource))
-
-
-@app.command
 def verify(
     *,
     heads: pathlib.Path | None = None,
