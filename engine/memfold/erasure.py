@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from memfold.canonical import is_array, is_object
 from memfold.errors import InvalidEvent
-from memfold.events import Erased, ErasureCompleted, Redacted, Restated
+from memfold.events import Erased, ErasureCompleted, ParkedDiscarded, Redacted, Restated
 from memfold.gate import parse
 from memfold.provenance import Position
 from memfold.subjects import Address
 from memfold.wire import Event, Recorded
 
 FACET: Final = "erasure"
-KEPT: Final = frozenset({Erased.type, Redacted.type, ErasureCompleted.type})
+KEPT: Final = frozenset({Erased.type, Redacted.type, ErasureCompleted.type, ParkedDiscarded.type})
 """Records of the log itself: they hold ids, positions and reasons, and explain the holes."""
 
 _TOKENS: Final = 7
