@@ -49,9 +49,10 @@ async def told(tmp_path: Path) -> AsyncIterator[tuple[memfold.Memory, str]]:
             said = await thread.append([Message(role="user", content=f"{m}") for m in range(n + 1)])
             await alice.working_memory.merge({"n": n}, because=said)
             await memory.resource("bob").working_memory.append("- x")
-        await bare.publish("memfold.publish.alice._.memory.bot", b"{nonsense" + b" " * 900_000)
-        await bare.publish("memfold.publish.a%2eb._.memory.bot", b"{}")
-        await bare.flush()
+        await bare.jetstream().publish(
+            "memfold.publish.alice._.memory.bot", b"{nonsense" + b" " * 900_000
+        )
+        await bare.jetstream().publish("memfold.publish.a%2eb._.memory.bot", b"{}")
         await (await alice.working_memory.replace("text")).applied()
         yield memory, url
 

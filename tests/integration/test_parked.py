@@ -14,7 +14,7 @@ from support.broker import bare_client, running_broker
 from support.engine import running_engine, running_memory
 from support.ran import run_memfold
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 async def test_parked_events_are_shown_and_given_up(tmp_path: Path) -> None:
@@ -23,10 +23,9 @@ async def test_parked_events_are_shown_and_given_up(tmp_path: Path) -> None:
         await thread.append(Message(role="user", content="hi"))
         assert (await thread.snapshot()).parked == 0
         batch = orjson.dumps([{"a": "\x1b[31m"}, {"b": 2}])
-        await bare.publish("memfold.publish.alice.t.messages.bot", batch)
-        await bare.publish("memfold.publish.alice._.memory.bot", b"\xff\x00{")
-        await bare.publish("memfold.publish.a%2eb._.memory.bot", b"{}")
-        await bare.flush()
+        await bare.jetstream().publish("memfold.publish.alice.t.messages.bot", batch)
+        await bare.jetstream().publish("memfold.publish.alice._.memory.bot", b"\xff\x00{")
+        await bare.jetstream().publish("memfold.publish.a%2eb._.memory.bot", b"{}")
         await (await memory.resource("bob").working_memory.append("x")).applied()
         for fresh in (True, False):
             snapshot = await thread.snapshot(last=int(fresh))

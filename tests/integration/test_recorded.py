@@ -24,8 +24,7 @@ async def test_a_client_reads_what_the_stream_recorded(tmp_path: Path) -> None:
         await alice.thread("t").append(Message(role="user", content="x" * 500_000))
         # Spaces are no content: this one is almost as large as a message can be.
         padded = orjson.dumps({"nonsense": True}) + b" " * 900_000
-        await bare.publish("memfold.publish.alice._.memory.bot", padded)
-        await bare.flush()
+        await bare.jetstream().publish("memfold.publish.alice._.memory.bot", padded)
         await memory.resource("bob").working_memory.merge({"name": "Bob"})
         await memory.defaults.define(template="# Name")
         last = await alice.working_memory.append("- Alice")
