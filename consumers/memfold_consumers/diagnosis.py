@@ -6,23 +6,19 @@ Reads only. The alignment looks at the end alone; this looks at everything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from memfold.errors import BrokerUnavailable, StorageError
+from memfold.errors import StorageError
 from memfold.jetstream import NO_STREAM, JetStreamError, api
 from memfold.leaf import leaf_hash
-from memfold_consumers.intake import Intake
+from memfold_consumers.stream_reading import read_stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from nats.aio.client import Client
 
-    from memfold.wire import Recorded
     from memfold_projections.log import Log
-
-SILENT_S: Final = 15.0
-CHUNK: Final = 2000
 
 
 @dataclass(slots=True)
@@ -88,7 +84,7 @@ async def diagnose(
     found.exists, found.last = True, info["state"]["last_seq"]
     erased = Erased(log)
     behind = 0
-    async for messages in read_stream(connection, stream):
+    async for messages in read_stream(connection, stream, found.last):
         leaves = log.leaves(messages[0].sequence - 1, messages[-1].sequence)
         for message in messages:
             if leaves.get(message.sequence) == leaf_hash(message):
@@ -108,26 +104,6 @@ async def diagnose(
     if found.whole < found.log:
         found.foreign = behind
     return found
-
-
-async def read_stream(connection: Client, stream: str) -> AsyncIterator[list[Recorded]]:
-    """Yield every message that the stream has now, in chunks, in order.
-
-    Raises:
-        BrokerUnavailable: the server fell silent.
-    """
-    info = await stream_info(connection, stream)
-    left = 0 if info is None else int(info["state"]["messages"])
-    if left == 0:
-        return
-    async with Intake(connection, stream, 0, gaps=True) as intake:
-        while left > 0:
-            if not await intake.wait(SILENT_S):
-                message = "the server stopped in the middle of the stream"
-                raise BrokerUnavailable(message)
-            messages = (await intake.take())[:left]
-            yield messages
-            left -= len(messages)
 
 
 class Erased:

@@ -19,9 +19,10 @@ from memfold.leaf import leaf_hash
 from memfold.refilled import METADATA, Refilled
 from memfold.streams import NS_PER_S, ensure_streams, event_stream
 from memfold.subjects import refill_subjects
-from memfold_consumers.diagnosis import Diagnosis, check_log, diagnose, read_stream, stream_info
+from memfold_consumers.diagnosis import Diagnosis, check_log, diagnose, stream_info
 from memfold_consumers.refilling import Refill
 from memfold_consumers.restore_files import AHEAD, Plan, RestoreFiles
+from memfold_consumers.stream_reading import read_stream
 from memfold_projections.rewriting import rewriting
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class Restoring:
         return plan
 
     async def _not_ours(self) -> AsyncIterator[Recorded]:
-        async for messages in read_stream(self._connection, self._namespace):
+        last = (await self._info())["state"]["last_seq"]
+        async for messages in read_stream(self._connection, self._namespace, last):
             leaves = self._log.leaves(messages[0].sequence - 1, messages[-1].sequence)
             for message in messages:
                 if leaves.get(message.sequence) != leaf_hash(message):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from memfold.errors import BrokerUnavailable
 from memfold.jetstream import NO_STREAM, JetStreamError, api, read_recorded
+from memfold.refilled import Refilled
 from memfold_consumers.intake import Intake, IntakeLost
 
 if TYPE_CHECKING:
@@ -49,8 +50,13 @@ async def read_stream(
                 while after < upto:
                     if not await intake.wait(SILENT_S):
                         # Erased meanwhile, or the server cannot read it: what is the next?
+                        config = (await api(connection, f"STREAM.INFO.{stream}"))["config"]
                         found = await read_recorded(
-                            connection, stream, after + 1, subject_filter=">"
+                            connection,
+                            stream,
+                            after + 1,
+                            subject_filter=">",
+                            refilled=Refilled.of(config),
                         )
                         if found is None or found.sequence > upto:
                             return

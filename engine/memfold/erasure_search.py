@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from memfold.erasure import FACET, Erasure, Part, part_of, said_again
 from memfold.ids import encode_token
-from memfold.jetstream import read_recorded
+from memfold.jetstream import api, read_recorded
+from memfold.refilled import Refilled
 
 if TYPE_CHECKING:
     from memfold.client import Client
@@ -43,9 +44,12 @@ class Search:
         self._stream = client.namespace
         self._erasure = erasure
         self._progress = progress
+        self._refilled = Refilled()
 
     async def run(self, before: int) -> Found:
         """Return what of the target stands in the stream before a sequence."""
+        config = (await api(self._client.connection, f"STREAM.INFO.{self._stream}"))["config"]
+        self._refilled = Refilled.of(config)
         erasure = replace(self._erasure, sequence=before)
         found = Found()
         seen: set[int] = set()
@@ -61,12 +65,17 @@ class Search:
         """Yield the messages of the stream that may hold something of the target."""
         if self._erasure.position is not None:
             at = await read_recorded(
-                self._client.connection, self._stream, self._erasure.position[0]
+                self._client.connection,
+                self._stream,
+                self._erasure.position[0],
+                refilled=self._refilled,
             )
             if at is not None:
                 yield at
         for filter_ in self._filters():
-            async for message in matching(self._client, self._stream, filter_, before):
+            async for message in matching(
+                self._client, self._stream, filter_, before, refilled=self._refilled
+            ):
                 yield message
         async for message in self._odd(before):
             yield message
@@ -94,18 +103,30 @@ class Search:
         for each in parked:
             if each["reason"] != "subject_not_canonical" or each["sequence"] >= before:
                 continue
-            message = await read_recorded(self._client.connection, self._stream, each["sequence"])
+            message = await read_recorded(
+                self._client.connection,
+                self._stream,
+                each["sequence"],
+                refilled=self._refilled,
+            )
             if message is not None:
                 yield message
 
 
 async def matching(
-    client: Client, stream: str, filter_: str, before: int
+    client: Client,
+    stream: str,
+    filter_: str,
+    before: int,
+    *,
+    refilled: Refilled = Refilled(),  # noqa: B008  # frozen
 ) -> AsyncIterator[Recorded]:
     """Yield the messages of a stream below a sequence that match a filter, in order."""
     after = 0
     while True:
-        message = await read_recorded(client.connection, stream, after + 1, subject_filter=filter_)
+        message = await read_recorded(
+            client.connection, stream, after + 1, subject_filter=filter_, refilled=refilled
+        )
         if message is None or message.sequence >= before:
             return
         yield message

@@ -22,11 +22,12 @@ from memfold.jetstream import api
 from memfold.leaf import leaf_hash
 from memfold.refilled import Refilled
 from memfold.streams import ensure_streams
-from memfold_consumers.diagnosis import read_stream, stream_info
+from memfold_consumers.diagnosis import stream_info
 from memfold_consumers.jobs import Progress
 from memfold_consumers.nats_client import open_client
 from memfold_consumers.restoring import Restoring
 from memfold_consumers.settings import EngineSettings
+from memfold_consumers.stream_reading import read_stream
 from memfold_projections.content import content_digests
 from memfold_projections.log import Log
 from memfold_projections.store import Store
@@ -65,9 +66,10 @@ async def restored(broker: Broker, engine: Path, *, dry_run: bool = False) -> di
 
 
 async def leaves(client: Client) -> dict[int, bytes]:
+    last = (await api(client, "STREAM.INFO.memfold"))["state"]["last_seq"]
     return {
         message.sequence: leaf_hash(message)
-        async for messages in read_stream(client, "memfold")
+        async for messages in read_stream(client, "memfold", last)
         for message in messages
     }
 
@@ -248,7 +250,9 @@ async def test_what_was_erased_is_not_put_back(engine: Path) -> None:
         async with memory_at(broker, engine) as memory:
             await write(memory, 0, 6)
             thread = memory.resource("alice").thread("t")
-            await thread.append([Message(id=f"b{n}", role="user", content="b") for n in range(3)])
+            for name in "bc":
+                batch = [Message(id=f"{name}{n}", role="user", content="x") for n in range(3)]
+                await thread.append(batch)
             await thread.erase(message="m2", reason="asked")
             await thread.erase(message="b1", reason="asked")
             while (await memory.status())["lag"]:  # noqa: ASYNC110 - it records the erasures.
@@ -262,8 +266,15 @@ async def test_what_was_erased_is_not_put_back(engine: Path) -> None:
             after = await leaves(client)
         assert {key: after.get(key) for key in before} == before
         assert after.keys() == before.keys()
+        # What survives of a batch that was put back keeps the time of its first recording.
+        async with memory_at(broker, engine) as memory:
+            thread = memory.resource("alice").thread("t")
+            report = await thread.erase(message="c1", reason="asked")
+            while (await memory.status())["lag"]:  # noqa: ASYNC110 - it records the erasure.
+                await asyncio.sleep(0.01)
+        gone |= {first for first, _ in report.sequences}
         ids = await check_whole(broker, engine, gone)
-        assert ids == ["m0", "m1", "m3", "m4", "m5", "b0", "b2", "m1000"]
+        assert ids == ["m0", "m1", "m3", "m4", "m5", "b0", "b2", "c0", "c2", "m1000"]
 
 
 async def test_a_log_that_does_not_fit_its_leaves_restores_nothing(engine: Path) -> None:

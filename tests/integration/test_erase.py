@@ -90,7 +90,7 @@ async def settled(memory: Memory, engines: int) -> None:
             at[status["engine"]] = status["checkpoint"]
             last = status["stream"]["last_sequence"]
             told = [len(each["completed"]) for each in await memory.erasures()]
-            if min(told) >= engines and list(at.values()) == [last] * engines:
+            if min(told, default=0) >= engines and list(at.values()) == [last] * engines:
                 return
             await asyncio.sleep(0.02)
 
