@@ -39,7 +39,7 @@ def test_every_query_that_is_answered_is_in_it() -> None:
 
 def test_every_event_is_in_it_with_envelope_and_data() -> None:
     schemas = document()["components"]["schemas"]
-    assert len(events()) == 12
+    assert len(events()) == 17
     for type_, _, _ in events():
         shape = schemas[f"{type_}Event"]
         assert shape["properties"]["type"]["const"] == type_

@@ -204,7 +204,7 @@ def test_what_is_read_is_plain_json_again() -> None:
     thread = {
         "id": "t", "resource": "alice", "title": "", "metadata": {}, "incarnation": 1,
         "revision": 1, "created_at": time, "updated_at": time, "last_message_at": time,
-        "archived_at": None, "source": None,
+        "archived_at": None, "source": None, "parked": 0,
     }  # fmt: skip
     memory = {
         "content": {}, "format": "json", "revision": 2, "changed_at": time, "sequence": 9,
@@ -226,6 +226,8 @@ def test_what_is_read_is_plain_json_again() -> None:
         "working_memory": memory,
         "thread_working_memory": None,
         "messages": [message],
+        "redacted": False,
+        "parked": 0,
     }
 
 
