@@ -32,6 +32,7 @@ def memory_writes(working: WorkingMemory) -> list[Write]:
         lambda: working.edit("a", "b"),
         lambda: working.define(template="# A"),
         working.define,
+        lambda: working.revert(0),
     ]
 
 
@@ -122,8 +123,10 @@ async def test_a_handle_that_writes_stays_so_and_says_so(memory: Memory) -> None
 
 READS = {
     "attachment",
+    "blame",
     "clones",
     "definition",
+    "diff",
     "erasures",
     "get",
     "history",
@@ -133,6 +136,7 @@ READS = {
     "parked",
     "prompt",
     "read",
+    "replay",
     "resolve",
     "resource_page",
     "resources",
@@ -149,7 +153,7 @@ WRITES = {
         *("create", "update", "delete", "archive", "unarchive", "clone", "erase"),
         *("append", "update_message", "delete_messages"),
     },
-    WorkingMemory: {"merge", "replace", "append", "edit", "define"},
+    WorkingMemory: {"merge", "replace", "append", "edit", "define", "revert"},
 }
 
 
