@@ -6,19 +6,16 @@ Lists come from the server's index of subjects; nothing here reads the stream th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from memfold.chunks import Copy, blob_filter, chunk_subject, parse_chunk, stream_name
-from memfold.jetstream import JetStreamError, api, read_recorded, time_ns
+from memfold.jetstream import api, erase_message, read_recorded, time_ns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from memfold.jetstream import Requester
     from memfold.wire import Recorded
-
-DELETE_REFUSED: Final = frozenset({10037, 10043, 10057})
-"""JetStream's error codes for deleting what is deleted already, but also for failing to."""
 
 Blob = tuple[str, str]
 """A resource, and the SHA-256 of one of its attachments."""
@@ -90,14 +87,7 @@ class BlobStream:
 
     async def erase(self, sequence: int) -> bool:
         """Overwrite and delete one message; False if it was deleted already."""
-        body = {"seq": sequence, "no_erase": False}
-        try:
-            await api(self._connection, f"STREAM.MSG.DELETE.{self.name}", body)
-        except JetStreamError as error:
-            if error.code not in DELETE_REFUSED or await self._exists(sequence):
-                raise
-            return False
-        return True
+        return await erase_message(self._connection, self.name, sequence)
 
     async def last_event(self) -> int:
         """Return the last sequence of the namespace's event stream."""
@@ -110,9 +100,6 @@ class BlobStream:
         info = await api(self._connection, f"STREAM.INFO.{self.name}")
         size: int = info["state"]["bytes"]
         return size
-
-    async def _exists(self, sequence: int) -> bool:
-        return await read_recorded(self._connection, self.name, sequence) is not None
 
     async def _next(self, filter_: str, after: int) -> Recorded | None:
         return await read_recorded(self._connection, self.name, after + 1, subject_filter=filter_)

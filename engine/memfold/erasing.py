@@ -32,7 +32,14 @@ from memfold.errors import (
     TooLarge,
 )
 from memfold.ids import encode_token
-from memfold.jetstream import NO_STREAM, JetStreamError, api, read_last, read_recorded
+from memfold.jetstream import (
+    NO_STREAM,
+    JetStreamError,
+    api,
+    erase_message,
+    read_last,
+    read_recorded,
+)
 from memfold.limits import PAYLOAD_BYTES_MAX
 from memfold.reads import Read
 from memfold.subjects import Address
@@ -50,8 +57,6 @@ RANGES_MAX: Final = 10_000
 """Ranges of sequences in one ``Redacted``."""
 RESTATED_BYTES_MAX: Final = PAYLOAD_BYTES_MAX // 2
 RESTATED_MAX: Final = 1000
-DELETED_ALREADY: Final = frozenset({10037, 10043, 10057})
-"""JetStream's error codes for deleting what is not there; of these some mean a failure, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +215,8 @@ class Eraser:
         for batch in _batches(restated):
             await self._client.publish(batch, alone=True)
         for done, sequence in enumerate(sequences):
-            await self._delete_message(self._stream, sequence)
+            await erase_message(self._client.connection, self._stream, sequence)
             self._progress("deleting", done + 1, len(sequences))
-
-    async def _delete_message(self, stream: str, sequence: int) -> None:
-        """Overwrite and delete one message; it may be gone already."""
-        body = {"seq": sequence, "no_erase": False}
-        try:
-            await api(self._client.connection, f"STREAM.MSG.DELETE.{stream}", body)
-        except JetStreamError as error:
-            there = await read_recorded(self._client.connection, stream, sequence)
-            if error.code not in DELETED_ALREADY or there is not None:
-                raise
 
     async def _wait_for_leaves(self, sequence: int) -> None:
         """Wait until the leaf of a message is published: later nobody can compute it."""
@@ -289,7 +284,7 @@ class Eraser:
     async def _delete_blobs(self, filter_: str) -> int:
         stream, deleted = stream_name(self._stream), 0
         async for chunk in matching(self._client, stream, filter_, 1 << 62):
-            await self._delete_message(stream, chunk.sequence)
+            await erase_message(self._client.connection, stream, chunk.sequence)
             deleted += 1
             self._progress("deleting attachments", deleted, None)
         return deleted

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 5.0
 NO_MESSAGE: Final = 10037
 """JetStream's error code for "no message found"."""
+DELETE_REFUSED: Final = frozenset({10037, 10043, 10057})
+"""JetStream's error codes for deleting what is deleted already, but also for failing to."""
 NO_STREAM: Final = 10059
 """JetStream's error code for "stream not found"."""
 
@@ -99,6 +101,19 @@ async def _read(
         msg_id=_header(headers, "Nats-Msg-Id"),
     )
     return refilled.original(recorded, _header(headers, HEADER))
+
+
+async def erase_message(connection: Requester, stream: str, sequence: int) -> bool:
+    """Overwrite and delete one message; False if it was gone already. Raises as :func:`api`."""
+    body = {"seq": sequence, "no_erase": False}
+    try:
+        await api(connection, f"STREAM.MSG.DELETE.{stream}", body)
+    except JetStreamError as error:
+        there = await read_recorded(connection, stream, sequence)
+        if error.code not in DELETE_REFUSED or there is not None:
+            raise
+        return False
+    return True
 
 
 def time_ns(text: str) -> int:

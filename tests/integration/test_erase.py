@@ -16,7 +16,7 @@ import memfold
 from memfold import Memory, Message
 from memfold.erasing import Eraser
 from memfold.errors import EngineUnavailable, Rejected
-from memfold.jetstream import api, read_recorded
+from memfold.jetstream import api, erase_message, read_recorded
 from memfold_consumers.settings import EngineSettings
 from memfold_projections.content import content_digests
 from memfold_projections.store import Store
@@ -286,17 +286,17 @@ async def test_an_erasure_cut_at_any_step_is_completed_by_running_it_again(
         if left < 0:
             raise Died
 
-    async def counted_api(connection: Any, what: str, body: object = None) -> dict[str, Any]:  # noqa: ANN401
-        if what.startswith(operation):
+    async def counted_erase(*arguments: Any) -> bool:  # noqa: ANN401
+        if operation == "STREAM.MSG.DELETE":
             step()
-        return await api(connection, what, body)
+        return await erase_message(*arguments)
 
     async def counted_read(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         if operation == "STREAM.MSG.GET":
             step()
         return await read_recorded(*arguments, **named)
 
-    monkeypatch.setattr("memfold.erasing.api", counted_api)
+    monkeypatch.setattr("memfold.erasing.erase_message", counted_erase)
     monkeypatch.setattr("memfold.erasure_search.read_recorded", counted_read)
     async with engine(broker, tmp_path / "one") as memory:
         publish = memory._client.publish

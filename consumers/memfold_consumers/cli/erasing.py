@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from memfold.erasing import Eraser, ErasureReport, owner_of
 from memfold_consumers.cli.access import engine
 from memfold_consumers.cli.errors import NOT_FOUND, OK, UsageError
+from memfold_consumers.cli.jobs import Shown
 from memfold_consumers.cli.output import Printer, write_json
-from memfold_consumers.cli.phases import Phases
 from memfold_consumers.cli.reading import ACTOR
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def position(text: str) -> tuple[int, int]:
 async def erase(options: Options, asked: Target, reason: str | None, *, yes: bool) -> int:
     """Erase, or say what would be erased."""
     async with engine(options, actor=ACTOR) as access:
-        with Phases() as phases:
+        with Shown() as shown:
             resource, thread = asked.resource, asked.thread
             if resource is None and asked.position is not None:
                 resource, thread = await owner_of(access.client, asked.position[0])
@@ -81,7 +81,9 @@ async def erase(options: Options, asked: Target, reason: str | None, *, yes: boo
                 asked.kind,
                 message=asked.message,
                 position=asked.position,
-                progress=phases.show,
+                progress=lambda phase, done, total: shown.show(
+                    {"phase": phase, "done": done, "total": total}
+                ),
             )
             report = await eraser.run(reason=reason, dry_run=not yes)
     if options.json:
