@@ -152,8 +152,11 @@ def test_ids_that_are_made_anew_meet_no_others() -> None:
     """A call's id comes again after its result, and a later call is named as if it were counted."""
     parts = [call("c"), result("c", "one"), call("c"), result("c", "two"), call("c")]
     said = [SAM, assistant([*parts, result("c", "three")], "a1"), assistant([call("call_2")], "a2")]
-    judge_openai(prompt("openai", said))
+    shown = prompt("openai", said)
+    judge_openai(shown)
     judge_anthropic(prompt("anthropic", said))
+    ids = [wish["id"] for each in shown for wish in each.get("tool_calls", [])]
+    assert len(set(ids)) == len(ids) == 4
 
 
 def test_the_last_of_two_results_of_a_call_counts() -> None:
