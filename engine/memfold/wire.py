@@ -65,6 +65,13 @@ class Event:
     data: Data
     digest: bytes
 
+    def shown(self) -> dict[str, Any]:
+        """Return what the event says, for people: nearly none reverts, so that is left out."""
+        data = self.data.model_dump(mode="json")
+        if data.get("reverts", data) is None:
+            del data["reverts"]
+        return data
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:

@@ -104,13 +104,5 @@ def _change(event: Event, outcome: str, reason: str) -> dict[str, Any]:
         "correlation": envelope.correlationid,
         "outcome": outcome,
         "reason": reason or None,
-        "data": _data(event),
+        "data": event.shown(),
     }
-
-
-def _data(event: Event) -> dict[str, Any]:
-    """Return what an event says; nearly none reverts anything, so that is left out where not."""
-    data = event.data.model_dump(mode="json")
-    if data.get("reverts", data) is None:
-        del data["reverts"]
-    return data

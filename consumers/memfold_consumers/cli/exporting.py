@@ -169,5 +169,5 @@ def _row(event: Any, outcome: dict[str, Any]) -> tuple[Any, ...]:  # noqa: ANN40
         None if envelope is None else envelope.correlationid,
         outcome["kind"],
         outcome["reason"] or None,
-        encode_text(event.data.model_dump(mode="json")) if isinstance(event, Event) else None,
+        encode_text(event.shown()) if isinstance(event, Event) else None,
     )
