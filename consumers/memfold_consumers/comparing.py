@@ -34,19 +34,19 @@ async def compare_stream(  # each is a part of the engine
     explained: Explained,
     findings: Findings,
     tick: Tick,
-) -> int:
+) -> tuple[int, list[tuple[int, int]]]:
     """Compare every message of the stream up to a sequence with its leaf; return how many.
 
-    What the stream has beyond is not folded yet, and no fault.
+    What the stream has beyond is not folded yet, and no fault. Also returned are the holes that
+    nothing explains so far: what was erased meanwhile may have a record that is not folded yet.
     """
     leaves, where = Leaves(log), f"{EVENT_STREAM} {namespace}"
     last = await last_sequence(connection, namespace)
     taken = checked = 0
+    holes: list[tuple[int, int]] = []
 
     def hole(first: int, end: int) -> None:
-        for begin, stop in explained.unexplained(first, end):
-            text = f"the stream has no messages {begin} to {stop}, and no erasure explains it"
-            findings.add("stream_missing", begin, where, text)
+        holes.extend(explained.unexplained(first, end))
 
     def check(messages: Sequence[Recorded]) -> None:
         due = taken + 1
@@ -75,7 +75,7 @@ async def compare_stream(  # each is a part of the engine
     if end < upto:
         text = f"the stream ends at {end}, the log at {upto}"
         findings.add("stream_truncated", end + 1, where, text)
-    return checked
+    return checked, holes
 
 
 async def compare_published(

@@ -30,11 +30,13 @@ from memfold_consumers.fold_loop import FoldLoop
 from memfold_consumers.heads import Heads
 from memfold_consumers.identity import engine_id
 from memfold_consumers.jobs import Jobs
+from memfold_consumers.moments import Moments
 from memfold_consumers.nats_client import CONNECT_S, LEAVE_S, open_client
 from memfold_consumers.nats_probe import server_name
 from memfold_consumers.queries import Queries
 from memfold_consumers.rebuilding import Rebuilding
 from memfold_consumers.settings import EngineSettings
+from memfold_consumers.stream_reading import last_sequence
 from memfold_consumers.verifying import Verifying
 from memfold_consumers.versions import versions
 from memfold_projections.store import Store
@@ -174,7 +176,7 @@ class Engine:
                     settings.namespace,
                     blobs=attached.blobs,
                     jobs=jobs,
-                    stream_sequence=lambda: self._loop.stream_sequence,
+                    moments=self._make_moments(store),
                     status=self._status,
                     on_damage=lambda: self._loop.begin_anew("the generation is damaged"),
                 )
@@ -225,10 +227,24 @@ class Engine:
             on_difference=self._loop.diverge,
         )
 
+    def _make_moments(self, store: Store) -> Moments:
+        return Moments(store, self.checkpoint, lambda: self._loop.stream_sequence, self._stream_end)
+
+    async def _stream_end(self) -> int | None:
+        try:
+            return await last_sequence(self.connection, self._settings.namespace)
+        except (JetStreamError, nats.errors.Error, TimeoutError, OSError):
+            return None
+
     def _make_verifying(self, store: Store) -> Verifying:
         settings = self._settings
         return Verifying(
-            self.connection, settings.namespace, store, settings.data, self._heads.incidents
+            self.connection,
+            settings.namespace,
+            store,
+            settings.data,
+            self._heads.incidents,
+            self.checkpoint,
         )
 
     def _make_rebuilding(self, store: Store, writer: ThreadPoolExecutor) -> Rebuilding:

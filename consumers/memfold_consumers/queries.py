@@ -63,7 +63,7 @@ class Queries:
         *,
         blobs: Blobs,
         jobs: Jobs,
-        stream_sequence: Callable[[], int],
+        moments: Moments,
         status: Callable[[], Awaitable[dict[str, Any]]],
         on_damage: Callable[[], None] = lambda: None,
     ) -> None:
@@ -73,8 +73,7 @@ class Queries:
         self._namespace = namespace
         self._blobs = blobs
         self._jobs = jobs
-        self._moments = Moments(store, checkpoint, stream_sequence)
-        self._stream_sequence = stream_sequence
+        self._moments = moments
         self._status = status
         self._on_damage = on_damage
 
@@ -123,7 +122,7 @@ class Queries:
             hit, rest = await self._read(
                 lambda reader: load_snapshot(live.recent, reader, name, request), live.generation
             )
-        lag = max(0, self._stream_sequence() - hit.sequence)
+        lag = max(0, self._moments.stream_sequence() - hit.sequence)
         return snapshot_json(hit, name, request.thread, lag=lag, rest=rest)
 
     async def working_memory(
@@ -336,7 +335,7 @@ class Queries:
         status |= {
             "sequence": sequence,
             "checkpoint": sequence,
-            "lag": max(0, self._stream_sequence() - sequence),
+            "lag": max(0, self._moments.stream_sequence() - sequence),
             "parked": parked,
             "generation": self._store.number,
             "counts": counts,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -17,14 +18,14 @@ import structlog
 
 from memfold.audit import merkle
 from memfold.audit.findings import Explained, Findings
-from memfold.errors import BrokerUnavailable, InvalidRequest, StorageError
+from memfold.errors import BrokerUnavailable, InvalidRequest, MemfoldError, StorageError
 from memfold.jetstream import JetStreamError
 from memfold_consumers.claims import GIVEN, Claim, compare, from_arguments, from_file
-from memfold_consumers.comparing import compare_published, compare_stream
+from memfold_consumers.comparing import EVENT_STREAM, compare_published, compare_stream
 from memfold_consumers.stream_reading import last_sequence
 from memfold_consumers.threads import in_thread
 from memfold_projections.content import count_rows, differences, frozen
-from memfold_projections.leaves import CHUNK, Leaves, check_log
+from memfold_projections.leaves import CHUNK, WHERE, Leaves, check_log
 from memfold_projections.places import first_differing
 from memfold_projections.reader import reading
 from memfold_projections.records import Records
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
+    from memfold_consumers.checkpoint import Checkpoint
     from memfold_consumers.incidents import Incidents
     from memfold_consumers.jobs import Progress
     from memfold_projections.store import Store
 
 T = TypeVar("T")
 
+CATCH_UP_S: Final = 10.0
 ERASURES_MAX: Final = 200
 """Erasures in a report; the query `erasures` has all."""
 _ERASURE_FIELDS: Final = ("sequence", "time", "actor", "resource", "thread", "target")
@@ -63,10 +66,12 @@ class Verifying:
         store: Store,
         directory: Path,
         incidents: Incidents,
+        checkpoint: Checkpoint,
     ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._store = store
+        self._checkpoint = checkpoint
         self._directory = directory
         self._incidents = incidents
 
@@ -86,7 +91,14 @@ class Verifying:
             message = f"verify takes {', '.join(sorted(_KNOWN))}"
             raise InvalidRequest(message)
         given = from_arguments(arguments)
-        run = _Run(self._store, self._connection, self._namespace, self._directory, progress)
+        run = _Run(
+            self._store,
+            self._connection,
+            self._namespace,
+            self._directory,
+            progress,
+            self._checkpoint,
+        )
         try:
             if arguments.get("only_heads"):
                 await run.tree(given, others=False)
@@ -126,15 +138,18 @@ class _Run:
         namespace: str,
         directory: Path,
         progress: Progress,
+        checkpoint: Checkpoint,
     ) -> None:
         self._store = store
+        self._checkpoint = checkpoint
         self._connection = connection
         self._namespace = namespace
         self._directory = directory
         self._progress = progress
         self._size = store.log.sequence
         self._root = merkle.EMPTY_ROOT
-        self._explained = Explained(Records(store.log, namespace).ranges)
+        self._records = Records(store.log, namespace)
+        self._explained = Explained(self._records.ranges)
         self._phases: list[dict[str, Any]] = []
         self._published: list[Claim] = []
         self._heads = {"published": 0, "file": 0, GIVEN: 0, "agree": 0, "ahead": 0}
@@ -156,6 +171,13 @@ class _Run:
             )
             await in_thread(check)
             self._erasures = await in_thread(self._read_erasures)
+            if {"event_missing", "event_changed"} & set(self.findings.counts):
+                for sequence in await in_thread(self._records.unfinished):
+                    text = (
+                        f"the erasure {sequence} has not said what it deletes: if it was cut off, "
+                        "run it again, and verify after that"
+                    )
+                    self.findings.add("erasure_unfinished", sequence, WHERE, text)
             return self._size
 
         await self._phase("log", self._size, work)
@@ -202,7 +224,7 @@ class _Run:
         """Compare every message of the stream."""
 
         async def work() -> int:
-            return await compare_stream(
+            checked, holes = await compare_stream(
                 self._connection,
                 self._namespace,
                 self._store.log,
@@ -211,6 +233,16 @@ class _Run:
                 self.findings,
                 self._tick,
             )
+            if holes:
+                await self._caught_up()
+            for hole in holes:
+                for first, last in await in_thread(partial(self._explained.unexplained, *hole)):
+                    text = (
+                        f"the stream has no messages {first} to {last}, and no erasure explains it"
+                    )
+                    where = f"{EVENT_STREAM} {self._namespace}"
+                    self.findings.add("stream_missing", first, where, text)
+            return checked
 
         await self._phase("stream", self._size, work)
 
@@ -252,6 +284,12 @@ class _Run:
                 "findings": self.findings.total - before,
             }
         )
+
+    async def _caught_up(self) -> None:
+        last = await last_sequence(self._connection, self._namespace)
+        # An engine that has stopped folding, or is far behind, is told what it can be told.
+        with suppress(MemfoldError):
+            await self._checkpoint.reach(last or 0, timeout_s=CATCH_UP_S)
 
     def _tick(self, done: int) -> None:
         self._progress.done = done

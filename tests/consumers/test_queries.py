@@ -12,6 +12,7 @@ import pytest
 from memfold.wire import Recorded
 from memfold_consumers.checkpoint import Checkpoint
 from memfold_consumers.jobs import Jobs
+from memfold_consumers.moments import Moments
 from memfold_consumers.queries import Queries
 from memfold_projections.store import Store
 from support.log import NAMESPACE, envelope, stored
@@ -31,15 +32,20 @@ async def no_status() -> dict[str, Any]:
     return {}
 
 
+async def no_end() -> None:
+    return None
+
+
 async def ask(store: Store, operation: str, **arguments: object) -> Any:  # noqa: ANN401
+    checkpoint = Checkpoint(store.sequence)
     queries = Queries(
         store,
-        Checkpoint(store.sequence),
+        checkpoint,
         NAMESPACE,
         # Attachments are not asked for here.
         blobs=cast("Blobs", object()),
         jobs=Jobs({}),
-        stream_sequence=lambda: store.sequence,
+        moments=Moments(store, checkpoint, lambda: store.sequence, no_end),
         status=no_status,
     )
     return orjson.loads(await queries.answer(operation, "_", orjson.dumps(arguments)))

@@ -23,6 +23,7 @@ from memfold_projections.store import Store
 from support.broker import Broker, running_broker
 from support.bytes_left import columns_with, files_with
 from support.engine import running_engine
+from support.verifying import verify
 
 pytestmark = pytest.mark.integration
 
@@ -267,6 +268,31 @@ async def test_a_dry_run_says_what_there_is_and_changes_nothing(
         nothing = await memory.resource("nobody").erase(dry_run=True)
         assert (nothing.messages, nothing.events) == (0, 0)
         assert await memory.erasures() == []
+
+
+async def test_verify_names_an_erasure_that_was_cut_off_until_it_is_run_again(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine drops its copies at the record; only the client knows what else is to go."""
+
+    async def died(*_: object) -> None:
+        raise ConnectionError
+
+    async with engine(broker, tmp_path / "one") as memory:
+        await write_all(memory)
+        thread = memory.resource("alice").thread("t1")
+        with monkeypatch.context() as patch:
+            patch.setattr(Eraser, "_delete", died)
+            with pytest.raises(ConnectionError):
+                await thread.erase("m1")
+        await settled(memory, 1)
+        [erasure] = await memory.erasures()
+        report = await verify(memory)
+        found = {each["kind"]: each["sequence"] for each in report["findings"]}
+        assert found["erasure_unfinished"] == erasure["sequence"]
+        assert set(found) <= {"erasure_unfinished", "event_missing", "event_changed"}
+        await thread.erase("m1")
+        assert (await verify(memory))["ok"]
 
 
 @pytest.mark.parametrize("operation", ["STREAM.MSG.DELETE", "STREAM.MSG.GET", "publish"])

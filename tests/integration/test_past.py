@@ -13,7 +13,7 @@ from memfold import (
     InvalidRequest,
     Memory,
     Message,
-    NotYetConsistent,
+    NotFound,
     Receipt,
     RevisionConflict,
     WorkingMemory,
@@ -112,15 +112,14 @@ async def test_a_time_is_the_last_sequence_recorded_by_then(memory: Memory) -> N
     assert page.sequence == first
 
 
-async def test_what_is_not_recorded_yet_is_waited_for(memory: Memory) -> None:
+async def test_what_nobody_has_published_yet_is_refused_at_once(memory: Memory) -> None:
     alice = memory.resource("alice")
     receipt = await alice.working_memory.merge({"a": 1})
     state = await alice.working_memory.get(as_of=receipt.sequence, fresh=False)
     assert state is not None
     ahead = receipt.sequence + 1
-    asked = {"thread": None, "as_of": ahead, "wait_ms": 1}
-    with pytest.raises(NotYetConsistent):
-        await memory._client.queries.ask("working_memory", "alice", asked, timeout_s=0.6)
+    with pytest.raises(NotFound, match=f"ends at {receipt.sequence}"):
+        await alice.working_memory.get(as_of=ahead)
 
 
 @pytest.mark.parametrize("as_of", [-1, True, "120", 0.5, datetime(2026, 1, 1)])  # noqa: DTZ001
