@@ -14,6 +14,7 @@ from memfold.audit.differences import (
     differences,
     traced_differences,
     update_differences,
+    within,
 )
 from memfold.audit.fields import changed_fields
 from memfold.audit.redo import redone
@@ -36,7 +37,7 @@ from memfold_projections.tracing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memfold.definitions import Content
     from memfold_consumers.requests import (
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from memfold_projections.log import Log
     from memfold_projections.reader import Reader
 
+SCANNED_MAX: Final = 5000
+"""Changes that are looked through for those of one part, in one answer."""
 DEFINED: Final = "WorkingMemoryDefined"
 Part = tuple[dict[str, Any], Position | None]
 """A part of an answer, and the position of the event behind it."""
@@ -116,26 +119,38 @@ def diff(asked: Asked, request: DiffRequest) -> bytes:
 def history(asked: Asked, request: DocumentHistoryRequest) -> bytes:
     """Return a page of the changes of a document, oldest first, each with before and after."""
     after = max(request.after, START)
+    if request.path is not None:
+        _check_pointer(request.path)
     found: list[bytes] = []
     size = 0
     last: Position | None = None
-    for position, shown in _changes(asked, after, request):
+    limit = request.limit + 1 if request.path is None else SCANNED_MAX
+    read = 0
+    for position, shown in _changes(asked, after, request, limit):
+        read += 1
+        if request.path is not None and not shown["changes"]:
+            last = position
+            continue
         encoded = encode(shown)
         if len(found) == request.limit or (found and size + len(encoded) > BYTES_MAX):
             return answer(asked.sequence, "changes", found, last)
         found.append(encoded)
         size += len(encoded) + 1
         last = position
-    return answer(asked.sequence, "changes", found, None)
+    return answer(asked.sequence, "changes", found, last if read == limit else None)
 
 
 def _changes(
-    asked: Asked, after: Position, request: DocumentHistoryRequest
+    asked: Asked, after: Position, request: DocumentHistoryRequest, limit: int
 ) -> Iterator[tuple[Position, dict[str, Any]]]:
     """Yield the changes behind a position, each with what it did; to be encoded at once."""
     subject = asked.subject
     content = content_at(asked.reader, subject, after)
-    limit = request.limit + 1
+    part = request.path
+
+    def shown_parts(touched: Iterable[Difference]) -> list[dict[str, Any]]:
+        return [_difference(each) for each in (touched if part is None else within(touched, part))]
+
     for change in read_changes(asked.reader, subject, after, asked.end, limit=limit):
         data = change.data
         shown = _head(change)
@@ -145,21 +160,19 @@ def _changes(
         if subject.is_memory:
             if change.type == "WorkingMemoryUpdated":
                 touched = update_differences(content, data["mode"], data["content"])
-                shown["changes"] = _copy([_difference(each) for each in touched])
+                shown["changes"] = _copy(shown_parts(touched))
                 content = redone(content, data["mode"], data["content"])
             elif change.type == DEFINED:
                 names = ("template", "json_schema")
                 shown["definition"] = {name: data[name] for name in names}
             else:
-                shown["changes"] = [_difference(each) for each in differences(content, None)]
+                shown["changes"] = shown_parts(differences(content, None))
                 content = None
         else:
             old = content if isinstance(content, dict) else None
             fields = changed_fields(old, change.type, data)
             if fields is not None or old is not None:
-                shown["changes"] = [
-                    _difference(each) for each in differences(old or {}, fields or {})
-                ]
+                shown["changes"] = shown_parts(differences(old or {}, fields or {}))
             content = fields
         if request.whole:
             shown["after"] = content
@@ -243,6 +256,10 @@ def _check_path(content: Content | None, path: str | None) -> None:
     if isinstance(content, str):
         message = "a text has lines and no paths: leave out path"
         raise InvalidRequest(message)
+    _check_pointer(path)
+
+
+def _check_pointer(path: str) -> None:
     if path and not path.startswith("/"):
         message = "path is a JSON Pointer, as in /address/city"
         raise InvalidRequest(message)

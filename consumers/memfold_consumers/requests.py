@@ -215,9 +215,11 @@ class DocumentHistoryRequest(DocumentRequest):
     """``document_history``: a page of what changed one document, each with before and after.
 
     Oldest first, behind the position ``after``. ``whole`` asks for the whole document before and
-    after each change as well.
+    after each change as well. With ``path`` only changes of that part of a JSON document; a page
+    can be empty then, and have a next one.
     """
 
+    path: str | None = None
     after: Position = (-1, 0)
     limit: Limit = 100
     whole: bool = False

@@ -29,12 +29,13 @@ class Accounts:
         after: tuple[int, int] | None,
         limit: int | None,
         as_of: Moment | None,
+        path: str | None,
         whole: bool,
         fresh: bool,
     ) -> list[DocumentChange]:
-        """Return the events that changed the document, oldest first."""
+        """Return the events that changed the document, or a part of it, oldest first."""
         count_or_none(limit, "limit=")
-        arguments = {**self._named(), **past(as_of), "whole": whole}
+        arguments = {**self._named(), **past(as_of), **_given_path(path), "whole": whole}
         if position_or_none(after, "after=") is not None:
             arguments["after"] = after
         found, _ = await self.queries.pages(

@@ -27,15 +27,17 @@ class Details:
         after: tuple[int, int] | None = None,
         limit: int | None = None,
         as_of: Moment | None = None,
+        path: str | None = None,
         whole: bool = False,
         fresh: bool = True,
     ) -> list[DocumentChange]:
         """Return each event that changed them, with what it changed, oldest first.
 
+        ``path`` names a part of a JSON document by its JSON Pointer: then only what changed that.
         ``whole`` adds the whole document before and after each.
         """
         return await self._accounts.history(
-            after=after, limit=limit, as_of=as_of, whole=whole, fresh=fresh
+            after=after, limit=limit, as_of=as_of, path=path, whole=whole, fresh=fresh
         )
 
     async def blame(

@@ -80,6 +80,26 @@ def test_a_log_can_be_bounded_by_moments(data: tuple[Path, list[int]]) -> None:
     assert run(data, "log", "ada", "--since", "2999-01-01", "--json").out == ""
 
 
+def test_the_log_of_one_document_shows_what_each_event_changed(
+    data: tuple[Path, list[int]],
+) -> None:
+    _, first, second, text, _ = data[1]
+    out = run(data, "log", "ada", "--of", "memory").out
+    assert f"because of t m1\n  + /age: 5\n  + /city: Berlin\n{second}.0 " in out
+    ran = run(data, "log", "ada", "--path", "/age", "--since", str(first), "--json")
+    [change] = [json.loads(line) for line in ran.out.splitlines()]
+    assert (change["sequence"], change["changes"]) == (
+        second,
+        [{"kind": "removed", "path": "/age", "line": None, "before": 5, "after": None}],
+    )
+    ran = run(data, "log", "ada", "--of", "memory", "--thread", "t", "--until", str(text), "--json")
+    assert [json.loads(line)["sequence"] for line in ran.out.splitlines()] == [text]
+    out = run(data, "log", "ada", "--of", "details", "--thread", "t").out
+    assert "+ /title: About Berlin" in out
+    assert run(data, "log", "nobody", "--of", "memory").code == 3
+    assert run(data, "log", "ada", "--of", "memory", "--all").code == 2
+
+
 def test_blame_shows_who_set_what_and_because_of_which_message(
     data: tuple[Path, list[int]],
 ) -> None:

@@ -245,6 +245,31 @@ async def test_a_history_tells_what_each_event_changed(memory: Memory) -> None:
     assert [each.position for each in until] == [each.position for each in found[:3]]
 
 
+async def test_the_history_of_one_part_has_just_what_changed_that(memory: Memory) -> None:
+    wm = memory.resource("alice").working_memory
+    await wm.replace("- city: Bonn")
+    set_ = await written(await wm.replace({"home": {"city": "Bonn"}, "n": 0}))
+    for number in range(1, 4):
+        await wm.merge({"n": number})
+    moved = await written(await wm.merge({"home": {"city": "Berlin"}, "n": 4}))
+    await wm.merge({"home": {"street": "Allee"}})
+    gone = await written(await wm.merge({"home": None}))
+    found = await wm.history(path="/home/city")
+    assert [
+        (each.sequence, [(c.kind, c.path, c.before, c.after) for c in each.changes])
+        for each in found
+    ] == [
+        (set_, [("added", "/home/city", None, "Bonn")]),
+        (moved, [("changed", "/home/city", "Bonn", "Berlin")]),
+        (gone, [("removed", "/home/city", "Berlin", None)]),
+    ]
+    first = await wm.history(path="/home/city", limit=1)
+    rest = await wm.history(path="/home/city", after=first[0].position, as_of=moved)
+    assert [*first, *rest] == found[:2]
+    with pytest.raises(InvalidRequest):
+        await wm.history(path="home")
+
+
 async def test_title_and_metadata_have_a_past_of_their_own(memory: Memory) -> None:
     alice = memory.resource("alice")
     thread = alice.thread("t")

@@ -13,6 +13,7 @@ from memfold.audit.differences import (
     differences,
     traced_differences,
     update_differences,
+    within,
 )
 from memfold.audit.redo import Trace, redone, traced
 from memfold.audit.restoring import restored
@@ -204,3 +205,36 @@ def part(content: Any, path: str) -> str | None:  # noqa: ANN401 - any JSON valu
             return None
         content = content[name]
     return encode_text(content)
+
+
+MISSING = "nothing is there"
+
+
+def all_parts(value: object, at: str = "") -> dict[str, Any]:
+    """Return every part of a JSON document by its pointer, objects and what is in them."""
+    found = {at: value}
+    for key, item in value.items() if isinstance(value, dict) else ():
+        found |= all_parts(item, f"{at}/{key.replace('~', '~0').replace('/', '~1')}")
+    return found
+
+
+def part_of(content: Content | None, path: str) -> object:
+    return all_parts(content).get(path, MISSING) if isinstance(content, dict) else MISSING
+
+
+@given(
+    st.lists(UPDATES, max_size=8),
+    st.lists(st.sampled_from(["a", "b", "~0~1", ""]), min_size=1, max_size=3),
+)
+def test_a_part_is_told_of_exactly_when_it_changes(updates: list[Update], keys: list[str]) -> None:
+    path = "".join(f"/{key}" for key in keys)
+    content: Content | None = None
+    for document, mode, change in applied(updates):
+        told = list(within(update_differences(content, mode, copy(change)), path))
+        before, after = part_of(content, path), part_of(document.content, path)
+        assert bool(told) == (encode(before) != encode(after))
+        assert all(f"{each.path}/".startswith(f"{path}/") for each in told)
+        own = [each for each in told if each.path == path]
+        if own and before is not MISSING and after is not MISSING:
+            assert [encode(own[0].before), encode(own[0].after)] == [encode(before), encode(after)]
+        content = document.content

@@ -1,4 +1,4 @@
-"""The commands that explain a document and restore it: blame, diff, revert."""
+"""The commands that explain a document and restore it: its log, blame, diff, revert."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING
 
 from memfold.accounts import Accounts, DocumentName
 from memfold.arguments import Moment
-from memfold.audit.reads import Blame, ChangeEvent, Diff, DiffEntry, SourceMessage
+from memfold.audit.reads import (
+    Blame,
+    ChangeEvent,
+    Diff,
+    DiffEntry,
+    DocumentChange,
+    SourceMessage,
+    Touched,
+)
 from memfold.receipts import NO_CHANGE, Receipt
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK
 from memfold_consumers.cli.filters import moment
 from memfold_consumers.cli.options import Options
-from memfold_consumers.cli.output import Printer, compact, write_json
-from memfold_consumers.cli.reading import ACTOR, check, check_known
+from memfold_consumers.cli.output import Printer, compact, flush, write_json
+from memfold_consumers.cli.reading import ACTOR, check, check_known, pages
 
 if TYPE_CHECKING:
     from memfold.working_memory import WorkingMemory
@@ -39,9 +47,44 @@ class Question:
     path: str | None
     details: bool = False
 
+    @property
+    def document(self) -> DocumentName:
+        """The document as queries name it."""
+        return "metadata" if self.details else "working_memory"
+
     def name(self) -> str:
         """Return the document's name for people."""
         return self.resource if self.thread is None else f"{self.resource}, thread {self.thread}"
+
+
+async def history(options: Options, asked: Question, since: str | None, until: str | None) -> int:
+    """Print each change of a document with what it changed, as their pages come."""
+    check(asked.resource, asked.thread)
+    start = _moment("since", since)
+    arguments = {"document": asked.document, **moment("until", until)}
+    if asked.thread is not None:
+        arguments["thread"] = asked.thread
+    if asked.path is not None:
+        arguments["path"] = asked.path
+    number = 0
+    async with engine(options, actor=ACTOR) as access:
+        out = None if options.json else Printer()
+        async for page, sequence in pages(
+            access, "document_history", "changes", asked.resource, arguments
+        ):
+            for change in map(DocumentChange.from_json, page):
+                at = change.sequence if isinstance(start, int) else change.time
+                if start is not None and at <= start:  # type: ignore[operator]  # both are one kind
+                    continue
+                if out is None:
+                    write_json(change.to_json())
+                else:
+                    _print_change(out, change)
+            flush()
+            number += len(page)
+            if number == 0:
+                await check_known(access, asked.resource, asked.thread, sequence)
+    return OK
 
 
 async def blame(options: Options, asked: Question, as_of: str | None) -> int:
@@ -139,8 +182,7 @@ async def _accounts(access: Access, asked: Question) -> Accounts:
     """Return the questions about the document, answered as of all that the log holds now."""
     queries = access.client.queries
     queries.sightings.note(asked.resource, await access.last_sequence())
-    document: DocumentName = "metadata" if asked.details else "working_memory"
-    return Accounts(queries, asked.resource, asked.thread, document)
+    return Accounts(queries, asked.resource, asked.thread, asked.document)
 
 
 def _memory(access: Access, asked: Question) -> WorkingMemory:
@@ -149,21 +191,35 @@ def _memory(access: Access, asked: Question) -> WorkingMemory:
     return WorkingMemory(access.client, asked.resource, asked.thread)
 
 
-def _print_difference(out: Printer, entry: DiffEntry) -> None:
+def _print_change(out: Printer, change: DocumentChange) -> None:
+    _print_head(out, change, "")
+    for source in change.evidence:
+        out.line(f"  because of {source['thread']} {source['message']}", "dim")
+    if change.definition is not None:
+        out.line(f"  {compact(change.definition)}")
+    for each in change.changes:
+        _print_difference(out, each, "  ")
+
+
+def _print_difference(out: Printer, entry: DiffEntry | Touched, indent: str = "") -> None:
     sign, style = _SIGNS[entry.kind]
     place = f"{entry.path}: " if entry.line is None else f"{entry.line:>4}  "
     if entry.kind == "changed":
-        out.line(f"{sign} {place}{compact(entry.before)} -> {compact(entry.after)}", style)
+        out.line(f"{indent}{sign} {place}{compact(entry.before)} -> {compact(entry.after)}", style)
     else:
         value = entry.before if entry.kind == "removed" else entry.after
-        out.line(f"{sign} {place}{compact(value)}", style)
+        out.line(f"{indent}{sign} {place}{compact(value)}", style)
 
 
-def _print_event(out: Printer, event: ChangeEvent) -> None:
+def _print_head(out: Printer, event: ChangeEvent | DocumentChange, indent: str) -> None:
     why = "" if event.reason is None else f": {event.reason}"
     reverts = "" if event.reverts is None else f", reverts to {event.reverts['sequence']}"
     head = f"{event.sequence}.{event.index} {event.time:%Y-%m-%dT%H:%M:%SZ} {event.actor}"
-    out.line(f"      {head} {event.type}{reverts}{why}", "cyan")
+    out.line(f"{indent}{head} {event.type}{reverts}{why}", "cyan")
+
+
+def _print_event(out: Printer, event: ChangeEvent) -> None:
+    _print_head(out, event, "      ")
     for source in event.evidence:
         _print_source(out, source, "because of")
     if event.more_evidence:

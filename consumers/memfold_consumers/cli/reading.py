@@ -158,7 +158,7 @@ async def log(
     number = 0
     async with engine(options, actor=ACTOR) as access:
         out = None if options.json else Printer()
-        async for page, sequence in _pages(access, "history", "changes", resource, arguments):
+        async for page, sequence in pages(access, "history", "changes", resource, arguments):
             for change in page:
                 if out is None:
                     write_json({name: change.get(name) for name in _CHANGE_FIELDS})
@@ -203,7 +203,7 @@ async def _ask(access: Access, operation: str, resource: str, arguments: Answer)
     return await access.ask(operation, resource, arguments, min_sequence=minimum)
 
 
-async def _pages(
+async def pages(
     access: Access, operation: str, key: str, resource: str | None, arguments: Answer
 ) -> AsyncIterator[tuple[list[Answer], int]]:
     """Yield pages, oldest first, each with the sequence that the first one was computed at."""
@@ -233,7 +233,7 @@ async def read_all(
     """Return all of a list, or the first ones, and the sequence it was read at."""
     found: list[Answer] = []
     sequence = 0
-    async for page, at in _pages(access, operation, operation, resource, arguments):
+    async for page, at in pages(access, operation, operation, resource, arguments):
         found += page
         sequence = at
         if first is not None and len(found) >= first:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from memfold.audit.redo import Trace, redone
 from memfold.canonical import is_object, same
@@ -12,6 +12,7 @@ from memfold.definitions import Content
 from memfold.provenance import Lines, Position, leaves, pointer
 
 Kind = Literal["added", "removed", "changed"]
+_NOTHING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,35 @@ def _line_differences(start: str, trace: Trace) -> list[Difference]:
             found.append(Difference("added", line=number, after=line, position=position))
     found += removed_before(len(old))
     return found
+
+
+def within(found: Iterable[Difference], part: str) -> Iterator[Difference]:
+    """Yield of what differs in a document that which lies in one of its parts."""
+    for each in found:
+        if each.path is None:
+            # Lines have no paths.
+            continue
+        if below(each.path, part):
+            yield each
+        elif below(part, each.path):
+            rest = part[len(each.path) :]
+            old, new = _found(each.before, rest), _found(each.after, rest)
+            if old is _NOTHING and new is not _NOTHING:
+                yield Difference("added", part, after=new)
+            elif new is _NOTHING and old is not _NOTHING:
+                yield Difference("removed", part, before=old)
+            elif old is not _NOTHING and not same(old, new):
+                yield Difference("changed", part, before=old, after=new)
+
+
+def _found(value: object, rest: str) -> object:
+    """Return what a JSON Pointer names, ``_NOTHING`` where there is no such part."""
+    for token in rest.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if not is_object(value) or key not in value:
+            return _NOTHING
+        value = value[key]
+    return value
 
 
 def below(path: str | None, part: str | None) -> bool:

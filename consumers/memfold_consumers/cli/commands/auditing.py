@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -31,9 +31,13 @@ def log(
     since: str | None = None,
     until: str | None = None,
     everything: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    of: Literal["memory", "details"] | None = None,
+    path: Path = None,
     options: Options = DEFAULTS,
 ) -> int:
     """List who changed what, when and because of which event.
+
+    With --of or --path the changes of one document, each with what it added, removed and changed.
 
     Parameters
     ----------
@@ -45,14 +49,27 @@ def log(
         Up to this sequence or time.
     everything
         Also events that changed nothing: unchanged, rejected, duplicate.
+    of
+        Only the working memory (as --path alone), or title, metadata and archived.
 
     Notes
     -----
     In the log's order. ``--json``: one change a line, ``{"sequence", "index", "time", "actor",
-    "type", "causation", "data", "thread", "id", "correlation", "outcome", "reason"}``.
+    "type", "causation", "data", "thread", "id", "correlation", "outcome", "reason"}``; of one
+    document ``{"sequence", "index", "time", "actor", "id", "type", "mode", "reason", "causation",
+    "correlation", "reverts", "evidence", "changes": [{"kind", "path", "line", "before", "after"}],
+    "definition"}``.
     """
-    from memfold_consumers.cli import reading
+    from memfold_consumers.cli import auditing, reading
 
+    if of is not None or path is not None:
+        if everything:
+            from memfold_consumers.cli.errors import UsageError
+
+            message = "--all goes with the log of all events, not with that of one document"
+            raise UsageError(message)
+        asked = auditing.Question(resource, thread, path, details=of == "details")
+        return run(auditing.history(options, asked, since, until))
     return run(reading.log(options, resource, thread, since, until, everything=everything))
 
 
