@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from memfold.attachments import Attachment as Attachment
-    from memfold.audit.difference import Difference as Difference
-    from memfold.audit.difference import DifferencePart as DifferencePart
     from memfold.audit.reads import Blame as Blame
     from memfold.audit.reads import BlameEntry as BlameEntry
     from memfold.audit.reads import ChangeEvent as ChangeEvent
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from memfold.audit.reads import DocumentChange as DocumentChange
     from memfold.audit.reads import SourceMessage as SourceMessage
     from memfold.audit.reads import Touched as Touched
+    from memfold.audit.states import Difference as Difference
+    from memfold.audit.states import DifferencePart as DifferencePart
     from memfold.building import Prepared as Prepared
     from memfold.clones import Clone as Clone
     from memfold.clones import Cut as Cut
@@ -97,7 +97,7 @@ _MODULES: Final = {
         "SourceMessage",
         "Touched",
     ),
-    "audit.difference": ("Difference", "DifferencePart"),
+    "audit.states": ("Difference", "DifferencePart"),
     "building": ("Prepared",),
     "clones": ("Clone", "Cut"),
     "erasing": ("ErasureReport",),

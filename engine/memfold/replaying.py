@@ -16,8 +16,8 @@ from memfold.audit.counterfactual import (
     threads_of_message,
     unmet,
 )
-from memfold.audit.difference import Difference, Key, differences
 from memfold.audit.shown import contents, served
+from memfold.audit.states import Difference, Key, differences
 from memfold.canonical import encode_text
 from memfold.errors import InvalidRequest, LogDiverged, NotFound, NotYetConsistent
 from memfold.ids import check_id

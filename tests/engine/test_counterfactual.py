@@ -19,8 +19,8 @@ from memfold.audit.counterfactual import (
     threads_of_message,
     unmet,
 )
-from memfold.audit.difference import Difference, DifferencePart, difference, differences
 from memfold.audit.shown import contents
+from memfold.audit.states import Difference, DifferencePart, difference, differences
 from support.log import FACETS, envelope, read, stored
 from support.shared import shared_dir
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfold.audit.counterfactual import Exclusion, Fold, find_fallen, fold_without
-from memfold.audit.difference import differences
 from memfold.audit.shown import contents, served
+from memfold.audit.states import differences
 from memfold.canonical import encode_text
 from support.log import dump, read
 from support.strategies import logs

@@ -15,7 +15,7 @@ from memfold_consumers.cli.output import Printer, compact, write_json
 from memfold_consumers.cli.reading import ACTOR
 
 if TYPE_CHECKING:
-    from memfold.audit.difference import Difference
+    from memfold.audit.states import Difference
     from memfold.replaying import Replay
     from memfold_consumers.cli.options import Options
 

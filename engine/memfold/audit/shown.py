@@ -8,7 +8,7 @@ from memfold.canonical import from_us
 from memfold.state import definition_in_force
 
 if TYPE_CHECKING:
-    from memfold.audit.difference import Key
+    from memfold.audit.states import Key
     from memfold.definitions import Definition
     from memfold.state import Message, State, Thread, Whose
 

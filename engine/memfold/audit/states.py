@@ -1,4 +1,4 @@
-"""What differs between two states of a document: per path of JSON, per line of text. Pure."""
+"""What differs between two states of a whole resource, document by document. Pure."""
 
 from __future__ import annotations
 
