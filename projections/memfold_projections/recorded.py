@@ -24,7 +24,7 @@ Place = tuple[int, int]
 """(sequence, byte of its payload): what a page goes on with."""
 
 _MEANT: Final = """
-($resource IS NULL OR split_part(subject, '.', 4) = $resource)
+split_part(subject, '.', 4) = $resource
 AND ($thread IS NULL OR split_part(subject, '.', 5) = $thread)
 """
 _FIND: Final = f"""
@@ -39,13 +39,28 @@ WHERE event.sequence >= $first AND event.sequence <= $upto
   AND leaf.sequence >= $first AND leaf.sequence <= $upto AND {_MEANT}
 ORDER BY event.sequence
 """  # noqa: S608  # constants only
+# Of what was erased as a whole the leaf is left; nothing says any more whose it was.
+_FIND_ALL: Final = """
+SELECT leaf.sequence, coalesce(octet_length(payload), 0)
+FROM leaf LEFT JOIN event ON event.sequence = leaf.sequence
+WHERE leaf.sequence >= $first AND leaf.sequence <= $upto
+ORDER BY leaf.sequence LIMIT $limit
+"""
+_READ_ALL: Final = """
+SELECT leaf.sequence, coalesce(time_ns, 0), coalesce(time_us, 0), coalesce(subject, ''),
+    coalesce(msg_id, ''), coalesce(payload, ''::BLOB), hash, coalesce(redacted, true)
+FROM leaf LEFT JOIN event ON event.sequence = leaf.sequence
+WHERE leaf.sequence >= $first AND leaf.sequence <= $upto
+ORDER BY leaf.sequence
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Meant:
     """Whose messages up to which sequence; ``resource`` None: the namespace's defaults.
 
-    With ``whole_log`` it is all messages, those included whose subject names no id.
+    With ``whole_log`` it is all messages, those included whose subject names no id, and the leaves
+    of those that were erased.
     """
 
     resource: str | None
@@ -55,9 +70,10 @@ class Meant:
 
     def parameters(self) -> dict[str, Any]:
         """Return what the statements take."""
-        owner = "_" if self.resource is None else encode_token(self.resource)
+        if self.whole_log:
+            return {}
         return {
-            "resource": None if self.whole_log else owner,
+            "resource": "_" if self.resource is None else encode_token(self.resource),
             "thread": None if self.thread is None else encode_token(self.thread),
         }
 
@@ -76,7 +92,7 @@ def recorded_page(
     encoded: list[bytes] = []
     left = bytes_max
     asked = {**meant.parameters(), "first": found[0], "upto": found[-1]}
-    for rows in log.pages(_READ, asked, FETCH_MESSAGES):
+    for rows in log.pages(_READ_ALL if meant.whole_log else _READ, asked, FETCH_MESSAGES):
         for row in rows:
             start = after[1] if row[0] == after[0] else 0
             if len(encoded) == limit:
@@ -109,7 +125,7 @@ def _sequences(log: Log, meant: Meant, first: int, limit: int) -> Iterator[tuple
     while first <= meant.upto:
         upto = min(first + SCAN_SEQUENCES - 1, meant.upto)
         asked = {**meant.parameters(), "first": first, "upto": upto, "limit": limit}
-        for rows in log.pages(_FIND, asked, limit):
+        for rows in log.pages(_FIND_ALL if meant.whole_log else _FIND, asked, limit):
             yield from ((row[0], row[1]) for row in rows)
         first = upto + 1
 

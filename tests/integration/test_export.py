@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from support.ran import Ran, run_memfold
 
 pytestmark = pytest.mark.integration
 
+SECRET = "xylophone-4711"
 CHECKER = Path(check_export.__file__)
 
 
@@ -95,6 +97,42 @@ async def test_an_export_is_checked_offline(
     assert wrong.code == 1
     assert wrong.out.startswith("WRONG: line 2, behind sequence 0: ")
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]  # noqa: PTH208 - quick.
+
+
+async def test_an_export_after_an_erasure_holds_its_leaves_and_not_its_words(
+    told: tuple[memfold.Memory, str], tmp_path: Path
+) -> None:
+    memory, url = told
+    thread = memory.resource("alice").thread("t")
+    async with bare_client(url) as bare:
+        before = [leaf_hash(message) for message in await stored(bare, "memfold")]
+    head = f"{root(before).hex()}:{len(before)}"
+    [said, *_] = (await thread.append(Message(role="user", content=SECRET))).messages
+    batch = [Message(id=f"b{n}", role="user", content=f"{SECRET} {n}") for n in range(2)]
+    await (await thread.append(batch)).applied()
+    await thread.erase(said[1])
+    await thread.erase("b0")
+    nats = ("--head", str(len(before)), "--nats", url)
+    whole, own, table = (tmp_path / name for name in ("all.ndjson", "own.ndjson", "own.parquet"))
+    await run_memfold("export", "--out", whole, *nats)
+    await run_memfold("export", "alice", "--out", own, "--parquet", table, *nats)
+    checked = await check(whole, "--head", head)
+    assert checked.code == 0, checked.out
+    assert "2 of them erased" in checked.out
+    assert "1 of them erased" in (await check(own, "--head", head)).out
+    lines = [json.loads(line) for line in whole.read_bytes().splitlines()]
+    words = [base64.b64decode(line.get("payload", "")) for line in lines]
+    kept = [
+        base64.b64decode(json.loads(each)["data"]["event"])
+        for each in words
+        if b'"Restated"' in each
+    ]
+    assert [f"{SECRET} 1".encode() in each for each in kept] == [True]
+    gone = [each for each in words if SECRET.encode() in each]
+    assert gone == []
+    with duckdb.connect(":memory:") as connection:
+        rows = connection.read_parquet(str(table)).fetchall()
+    assert [str(row).count(SECRET) for row in rows if SECRET in str(row)] == [1]
 
 
 async def test_a_table_has_a_row_for_each_event(

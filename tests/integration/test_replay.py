@@ -97,6 +97,23 @@ async def test_what_if_in_python(broker: Broker, tmp_path: Path) -> None:
         assert await alice.working_memory.get() == before
 
 
+async def test_what_was_erased_is_left_out_of_every_replay(broker: Broker, tmp_path: Path) -> None:
+    async with (
+        running_engine(broker.url, tmp_path / "engine"),
+        memfold.connect(broker.url, actor="bot") as memory,
+    ):
+        await tell(broker.url, memory)
+        alice = memory.resource("alice")
+        await alice.thread("t").erase("m2")
+        whole = await alice.replay()
+        assert (whole.agrees, whole.differences) == (True, ())
+        with pytest.raises(NotFound, match="m2"):
+            await alice.replay(without_messages=[("t", "m2")])
+        left = await alice.replay(without_messages=[("t", "m1")], consequences=False)
+        [thread] = [each for each in left.differences if each.kind == "message"]
+        assert (thread.thread, thread.message) == ("t", "m1")
+
+
 async def test_what_if_at_the_command_line(broker: Broker, tmp_path: Path) -> None:
     async with running_engine(broker.url, tmp_path / "engine"):
         async with memfold.connect(broker.url, actor="bot") as memory:
