@@ -12,7 +12,7 @@ from memfold.ids import check_id
 
 Moment = int | datetime
 """A sequence, or an aware time: then the last sequence that was recorded by then."""
-REVISION_MAX: Final = (1 << 63) - 1
+SEQUENCE_MAX: Final = (1 << 63) - 1
 
 
 def json_object(value: object, what: str) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def revision(value: object) -> int | None:
     """
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= REVISION_MAX:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= SEQUENCE_MAX:
         message = "expected= takes a revision as it was read, or 0 for none: a number from 0 on"
         raise InvalidRequest(message)
     return value
@@ -66,6 +66,9 @@ def count(value: object, what: str) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         message = f"{what} takes a whole number from 0 on"
+        raise InvalidRequest(message)
+    if value > SEQUENCE_MAX:
+        message = f"{what} takes a whole number up to {SEQUENCE_MAX}"
         raise InvalidRequest(message)
     return value
 

@@ -163,7 +163,7 @@ async def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
         await memory.resource("a").working_memory.append("x")
         assert (await run_memfold("export", "--thread", "t", "--nats", url)).code == 2
         there = tmp_path / "no" / "such" / "directory"
-        assert (await run_memfold("export", "a", "--out", there, "--nats", url)).code == 1
+        assert (await run_memfold("export", "a", "--out", there, "--nats", url)).code == 2
         ask = memory._client.queries.ask
         for wrong in ({"size": 99}, {"size": 1, "sequences": [2]}, {"size": 1, "older": [2]}):
             with pytest.raises(memfold.InvalidRequest, match="no such tree"):

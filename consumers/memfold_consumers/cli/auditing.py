@@ -60,8 +60,8 @@ class Question:
 async def history(options: Options, asked: Question, since: str | None, until: str | None) -> int:
     """Print each change of a document with what it changed, as their pages come."""
     check(asked.resource, asked.thread)
-    start = _moment("since", since)
-    arguments = {"document": asked.document, **moment("until", until)}
+    start = _moment("--since", since)
+    arguments = {"document": asked.document, **moment("--until", until)}
     if asked.thread is not None:
         arguments["thread"] = asked.thread
     if asked.path is not None:
@@ -90,14 +90,14 @@ async def history(options: Options, asked: Question, since: str | None, until: s
 async def blame(options: Options, asked: Question, as_of: str | None) -> int:
     """Print each part of a document with the event that set it and the messages behind it."""
     check(asked.resource, asked.thread)
-    at = _moment("as-of", as_of)
+    at = _moment("--as-of", as_of)
     async with engine(options, actor=ACTOR) as access:
         accounts = await _accounts(access, asked)
         found: Blame = await access.patiently(
             lambda: accounts.blame(path=asked.path, as_of=at, fresh=True)
         )
         if not found.entries:
-            await check_known(access, asked.resource, asked.thread, 0)
+            await check_known(access, asked.resource, asked.thread)
     if options.json:
         write_json({"resource": asked.resource, "thread": asked.thread, **found.to_json()})
         return OK
@@ -117,7 +117,7 @@ async def blame(options: Options, asked: Question, as_of: str | None) -> int:
 async def diff(options: Options, asked: Question, start: str, end: str | None) -> int:
     """Print what differs in a document between two moments: before, after, who."""
     check(asked.resource, asked.thread)
-    first, last = _moment("start", start), _moment("end", end)
+    first, last = _moment("START", start), _moment("END", end)
     assert first is not None, "it was given"
     async with engine(options, actor=ACTOR) as access:
         accounts = await _accounts(access, asked)
@@ -125,7 +125,7 @@ async def diff(options: Options, asked: Question, start: str, end: str | None) -
             lambda: accounts.diff(first, last, path=asked.path, fresh=True)
         )
         if not found.entries:
-            await check_known(access, asked.resource, asked.thread, 0)
+            await check_known(access, asked.resource, asked.thread)
     if options.json:
         write_json({"resource": asked.resource, "thread": asked.thread, **found.to_json()})
         return OK
@@ -142,12 +142,11 @@ async def diff(options: Options, asked: Question, start: str, end: str | None) -
 async def revert(options: Options, asked: Question, to: str, reason: str) -> int:
     """Publish the event that restores a memory or a part of it, and wait for what it does."""
     check(asked.resource, asked.thread)
-    at = _moment("to", to)
+    at = _moment("TO", to)
     assert at is not None, "it was given"
     async with engine(options, actor=ACTOR) as access:
         await _accounts(access, asked)
-        if at != 0:
-            await check_known(access, asked.resource, asked.thread, 0)
+        await check_known(access, asked.resource, asked.thread)
         receipt = await _memory(access, asked).revert(at, path=asked.path, reason=reason)
         sequence: int | None = None
         outcome = NO_CHANGE

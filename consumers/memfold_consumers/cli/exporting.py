@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from memfold.exporting import Export, Wanted
+from memfold.exporting import OLDER_MAX, Export, Wanted
 from memfold.ids import check_id
 from memfold.recorded import Asked, RecordedMessage, read_recorded_pages, recorded
 from memfold.wire import Event, read_message
@@ -17,7 +17,7 @@ from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK, UsageError
 from memfold_consumers.cli.jobs import Shown
 from memfold_consumers.cli.output import Printer, flush, write_json
-from memfold_consumers.cli.reading import ACTOR
+from memfold_consumers.cli.reading import ACTOR, check_known
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -48,6 +48,8 @@ async def export(
     if resource is None and thread is not None:
         message = "--thread needs a resource"
         raise UsageError(message)
+    for file in (out, parquet):
+        _check_file(file)
     for name, kind in ((resource, "resource"), (thread, "thread")):
         if name is not None:
             check_id(name, kind)
@@ -56,6 +58,9 @@ async def export(
         if size == 0:
             message = "the log is empty: there is nothing to export"
             raise UsageError(message)
+        _check_heads(heads, size)
+        if resource is not None:
+            await check_known(access, resource, thread, size)
         audit: dict[str, Any] = (await access.status()).get("audit") or {}
         wanted = Wanted(options.memory, resource, thread, [*heads, int(audit.get("size", 0))])
         written: dict[str, Any] = {"size": size}
@@ -74,6 +79,23 @@ async def export(
         for name, value in written.items():
             Printer(stderr=True).line(f"{name}\t{value}")
     return OK
+
+
+def _check_heads(heads: Sequence[int], size: int) -> None:
+    # One more is that of the newest published head.
+    if len(set(heads)) >= OLDER_MAX:
+        message = f"--head can be given {OLDER_MAX - 1} times"
+        raise UsageError(message)
+    for each in heads:
+        if not 0 < each <= size:
+            message = f"--head takes a size of the log, 1 to {size}, not {each}"
+            raise UsageError(message)
+
+
+def _check_file(file: Path | None) -> None:
+    if file is not None and not file.absolute().parent.is_dir():
+        message = f"{file} cannot be written: there is no directory {file.parent}"
+        raise UsageError(message)
 
 
 async def _write(export_: Export, out: Path | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from memfold.arguments import SEQUENCE_MAX
 from memfold.canonical import from_us, to_us
 from memfold.errors import InvalidEvent
 from memfold.gate import parse
@@ -29,7 +30,7 @@ class ThreadFilters:
         given: dict[str, Any] = {"order": self.order, "descending": not self.oldest_first}
         if self.archived is not None:
             given["archived"] = self.archived
-        return {**given, **metadata_argument(self.metadata), **moment("as-of", self.as_of)}
+        return {**given, **metadata_argument(self.metadata), **moment("--as-of", self.as_of)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ class MessageFilters:
     def arguments(self) -> dict[str, Any]:
         """Return what the query takes."""
         bounds = {"since": self.since, "until": self.until}
-        given = {name: _time(name, text) for name, text in bounds.items() if text is not None}
-        return {**given, **metadata_argument(self.metadata), **moment("as-of", self.as_of)}
+        given = {
+            name: _time(f"--{name}", text) for name, text in bounds.items() if text is not None
+        }
+        return {**given, **metadata_argument(self.metadata), **moment("--as-of", self.as_of)}
 
 
 def moment(option: str, text: str | None, name: str = "as_of") -> dict[str, int | str]:
@@ -57,6 +60,9 @@ def moment(option: str, text: str | None, name: str = "as_of") -> dict[str, int 
     if text is None:
         return {}
     if text.isascii() and text.isdecimal():
+        if int(text) > SEQUENCE_MAX:
+            message = f"{option} takes a sequence up to {SEQUENCE_MAX}"
+            raise UsageError(message)
         return {name: int(text)}
     return {name: _time(option, text, " or a sequence")}
 
@@ -85,10 +91,10 @@ def _time(name: str, text: str, more: str = "") -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         examples = "2026-11-21 or 2026-11-21T10:00:00Z"
-        message = f"--{name} takes a date or a time{more}, as {examples}"
+        message = f"{name} takes a date or a time{more}, as {examples}"
         raise UsageError(message) from None
     try:
         return from_us(to_us(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)))
     except OverflowError:
-        message = f"--{name} is outside the years 1 to 9999 of UTC"
+        message = f"{name} is outside the years 1 to 9999 of UTC"
         raise UsageError(message) from None

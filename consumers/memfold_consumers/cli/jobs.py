@@ -33,7 +33,11 @@ async def run_job(
     if engine is None:
         engine = str((await access.status())["engine"])
     asked = {"start": kind, "arguments": dict(arguments or {})}
-    answer = await access.ask("job", engine, asked, fresh=False)
+    try:
+        answer = await access.ask("job", engine, asked, fresh=False)
+    except EngineUnavailable:
+        message = f"no engine of the id {engine} answers: memfold status tells the id of one"
+        raise EngineUnavailable(message) from None
     number = answer["job"]["number"]
     with Shown() as shown:
         while True:

@@ -16,7 +16,7 @@ from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK, REFUSED, UsageError
 from memfold_consumers.cli.jobs import run_job
 from memfold_consumers.cli.output import Printer, write_json
-from memfold_consumers.cli.reading import ACTOR, check, read_all
+from memfold_consumers.cli.reading import ACTOR, check, check_known, read_all
 
 if TYPE_CHECKING:
     from memfold_consumers.cli.options import Options
@@ -33,6 +33,8 @@ async def listed(options: Options, resource: str | None, *, everything: bool) ->
     async with engine(options, actor=ACTOR) as access:
         asked = {"everything": everything}
         found, sequence = await read_all(access, "parked", resource, asked)
+        if not found and resource is not None:
+            await check_known(access, resource, None, sequence)
     if options.json:
         write_json({"parked": found, "sequence": sequence})
     elif not found:

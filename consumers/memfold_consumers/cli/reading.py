@@ -39,7 +39,7 @@ async def show(
 ) -> int:
     """Print the snapshot of a resource, or of one of its threads."""
     check(resource, thread)
-    asked: Answer = {"thread": thread, "last": last, **moment("as-of", as_of)}
+    asked: Answer = {"thread": thread, "last": last, **moment("--as-of", as_of)}
     async with engine(options, actor=ACTOR) as access:
         found = await _ask(access, "snapshot", resource, asked)
         sequence = found["sequence"]
@@ -151,7 +151,7 @@ async def log(
 ) -> int:
     """Print the changes of a resource or thread, one a line, as their pages come."""
     check(resource, thread)
-    bounds = {**moment("since", since, "since"), **moment("until", until)}
+    bounds = {**moment("--since", since, "since"), **moment("--until", until)}
     arguments: Answer = {"everything": everything, **bounds}
     if thread is not None:
         arguments["thread"] = thread
@@ -262,20 +262,17 @@ async def _newest(
     return [message for page in reversed(pages) for message in page], asked["as_of"]
 
 
-async def check_known(access: Access, resource: str, thread: str | None, sequence: int) -> None:
-    """Raise ``NotFound`` for a resource, or its thread, without memory, messages and threads."""
+async def check_known(access: Access, resource: str, thread: str | None, sequence: int = 0) -> None:
+    """Raise ``NotFound`` for a resource, or its thread, that the log has no message about at all.
 
-    async def asked(operation: str, **arguments: object) -> Answer:
-        return await access.ask(operation, resource, arguments, min_sequence=sequence)
-
-    memory = await asked("working_memory", thread=None)
-    if memory["working_memory"] is None and not (await asked("threads", limit=1))["threads"]:
-        message = f"nothing is known of resource {resource!r}"
-        raise NotFound(message)
-    if thread is None:
-        return
-    memory = await asked("working_memory", thread=thread)
-    state = await asked("thread", thread=thread)
-    if memory["working_memory"] is None and state["thread_state"] is None:
-        message = f"nothing is known of thread {thread!r} of resource {resource!r}"
-        raise NotFound(message)
+    What was deleted, erased or parked is known.
+    """
+    asked: Answer = {"limit": 1}
+    for name in [None] if thread is None else [None, thread]:
+        if name is not None:
+            asked["thread"] = name
+        answer = await access.ask("recorded", resource, asked, min_sequence=sequence)
+        if not answer["recorded"]:
+            which = "" if name is None else f"thread {name!r} of "
+            message = f"nothing is known of {which}resource {resource!r}"
+            raise NotFound(message)

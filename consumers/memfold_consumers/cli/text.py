@@ -5,17 +5,17 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-_UNSAFE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories: control characters, surrogates, separators of lines and paragraphs."""
-_DIRECTIONS: Final = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
+_UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories: control and format characters, surrogates, separators of lines."""
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Format characters that scripts and emoji need."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
     r"""Return text with control characters as ``\n`` or ``\x1b``; those of ``keep`` stay.
 
-    Characters that turn the direction of writing are escaped as well: they can disguise text.
+    Invisible characters, and those that turn the direction of writing, are escaped as well: they
+    can disguise text.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -23,7 +23,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def _is_safe(char: str) -> bool:
-    return unicodedata.category(char) not in _UNSAFE and char not in _DIRECTIONS
+    return unicodedata.category(char) not in _UNSAFE or char in _JOINERS
 
 
 def _escape(char: str) -> str:
