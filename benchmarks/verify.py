@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from memfold.audit import merkle
-from memfold.audit.findings import Explained, Findings
+from memfold.audit.findings import Findings
+from memfold.erasure_records import ErasureRecords
 from memfold.wire import Recorded
 from memfold_projections.leaves import Leaves, check_log
 from memfold_projections.log import Log
@@ -31,7 +32,7 @@ def main() -> None:
         log = Log(Path(directory) / "log.duckdb", "memfold")
         rate("append to the log", count, lambda: fill(log, count))
         findings = Findings()
-        nothing = Explained()
+        nothing = ErasureRecords()
         rate(
             "verify: messages against leaves",
             count,

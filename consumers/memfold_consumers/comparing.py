@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
-    from memfold.audit.findings import Explained, Findings
+    from memfold.audit.findings import Findings
     from memfold.wire import Recorded
     from memfold_projections.log import Log
 
@@ -31,28 +31,23 @@ async def compare_stream(  # each is a part of the engine
     namespace: str,
     log: Log,
     upto: int,
-    explained: Explained,
     findings: Findings,
     tick: Tick,
 ) -> tuple[int, list[tuple[int, int]]]:
     """Compare every message of the stream up to a sequence with its leaf; return how many.
 
-    What the stream has beyond is not folded yet, and no fault. Also returned are the holes that
-    nothing explains so far: what was erased meanwhile may have a record that is not folded yet.
+    What the stream has beyond is not folded yet, and no fault. Also returned are the holes.
     """
     leaves, where = Leaves(log), f"{EVENT_STREAM} {namespace}"
     last = await last_sequence(connection, namespace)
     taken = checked = 0
     holes: list[tuple[int, int]] = []
 
-    def hole(first: int, end: int) -> None:
-        holes.extend(explained.unexplained(first, end))
-
     def check(messages: Sequence[Recorded]) -> None:
         due = taken + 1
         for message in messages:
             if message.sequence > due:
-                hole(due, message.sequence - 1)
+                holes.append((due, message.sequence - 1))
             due = message.sequence + 1
         own = leaves.between(messages[0].sequence, messages[-1].sequence)
         for message in messages:
@@ -71,7 +66,7 @@ async def compare_stream(  # each is a part of the engine
         tick(taken)
     end = min(last or 0, upto)
     if taken < end:
-        await in_thread(partial(hole, taken + 1, end))
+        holes.append((taken + 1, end))
     if end < upto:
         text = f"the stream ends at {end}, the log at {upto}"
         findings.add("stream_truncated", end + 1, where, text)

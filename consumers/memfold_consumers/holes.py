@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memfold.erasure import FACET, Holes
+from memfold.erasure import FACET
+from memfold.erasure_records import ErasureRecords
 from memfold.errors import LogDiverged
 from memfold.jetstream import read_recorded
 from memfold.wire import Event, Recorded, read_message
@@ -28,7 +29,7 @@ class HoleReader:
         self._connection = connection
         self._namespace = namespace
         self._audit = AuditStream(connection, namespace)
-        self._holes = Holes()
+        self._records = ErasureRecords()
         self._read_upto = 0
         self._block: Block | None = None
 
@@ -40,10 +41,10 @@ class HoleReader:
             JetStreamError, nats.errors.Error, TimeoutError: the broker did not answer; try again.
         """
         await self._read_records(first)
-        unexplained = self._holes.unexplained(first, last)
-        if unexplained is not None:
+        unexplained = self._records.unexplained(first, last)
+        if unexplained:
             message = (
-                f"the stream has no message {unexplained}, and no erasure explains that. "
+                f"the stream has no message {unexplained[0][0]}, and no erasure explains that. "
                 "Folding has stopped; what was folded is kept."
             )
             raise LogDiverged(message)
@@ -58,7 +59,7 @@ class HoleReader:
         await self.explain(first, last)
         upto = min(last, first + HOLE_MESSAGES_MAX - 1)
         return [
-            self._holes.message(sequence, await self._leaf(sequence))
+            self._records.message(sequence, await self._leaf(sequence))
             for sequence in range(first, upto + 1)
         ]
 
@@ -74,7 +75,7 @@ class HoleReader:
                 return
             for event in read_message(self._namespace, recorded, time_us=0):
                 if isinstance(event, Event):
-                    self._holes.add(event)
+                    self._records.add(event)
             after = self._read_upto = recorded.sequence
 
     async def _leaf(self, sequence: int) -> bytes:

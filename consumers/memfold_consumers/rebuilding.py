@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
+from memfold.erasure import without_erased
 from memfold.errors import InvalidRequest, LogDiverged
 from memfold.jetstream import api
 from memfold.leaf import leaf_hash
@@ -157,12 +158,29 @@ class Rebuilding:
             if leaf != leaves.get(message.sequence):
                 text = f"the stream's message {message.sequence} is not the one in log.duckdb"
                 raise LogDiverged(text)
+        messages = self._without_erased(messages, leaves)
 
         def show(folded: int) -> None:
             progress.done = folded
             _go_on(progress)
 
         beside.fold_gently([messages], show)
+
+    def _without_erased(
+        self, messages: Sequence[Recorded], leaves: Mapping[int, bytes]
+    ) -> list[Recorded]:
+        """Leave out what was erased here, also where the stream still has it."""
+        log = self._store.log
+        whole = log.whole(messages[0].sequence - 1, messages[-1].sequence)
+        if len(whole) == len(messages):
+            return list(messages)
+        erasures = self._store.erasures_done()
+        return [
+            message
+            if message.leaf is not None or message.sequence in whole
+            else without_erased(message, erasures, leaves[message.sequence])[0]
+            for message in messages
+        ]
 
     def _compare(self, beside: Beside, progress: Progress) -> list[Difference]:
         """Compare the live generation as it is now with the new one at the same sequence."""

@@ -17,15 +17,16 @@ import nats.errors
 import structlog
 
 from memfold.audit import merkle
-from memfold.audit.findings import Explained, Findings
+from memfold.audit.findings import Findings
 from memfold.errors import BrokerUnavailable, InvalidRequest, MemfoldError, StorageError
 from memfold.jetstream import JetStreamError
 from memfold_consumers.claims import GIVEN, Claim, compare, from_arguments, from_file
-from memfold_consumers.comparing import EVENT_STREAM, compare_published, compare_stream
+from memfold_consumers.comparing import compare_published, compare_stream
+from memfold_consumers.erased_places import ErasedPlaces
 from memfold_consumers.stream_reading import last_sequence
 from memfold_consumers.threads import in_thread
 from memfold_projections.content import count_rows, differences, frozen
-from memfold_projections.leaves import CHUNK, WHERE, Leaves, check_log
+from memfold_projections.leaves import CHUNK, Leaves, check_log
 from memfold_projections.places import first_differing
 from memfold_projections.reader import reading
 from memfold_projections.records import Records
@@ -148,36 +149,25 @@ class _Run:
         self._progress = progress
         self._size = store.log.sequence
         self._root = merkle.EMPTY_ROOT
+        self.findings = Findings()
         self._records = Records(store.log, namespace)
-        self._explained = Explained(self._records.ranges)
+        self._places = ErasedPlaces(connection, namespace, store.log, self._records, self.findings)
         self._phases: list[dict[str, Any]] = []
         self._published: list[Claim] = []
         self._heads = {"published": 0, "file": 0, GIVEN: 0, "agree": 0, "ahead": 0}
         self._erasures: list[dict[str, Any]] = []
-        self.findings = Findings()
         self.incidents: list[dict[str, Any]] = []
 
     async def log(self) -> None:
         """Compute each leaf anew from its message."""
 
         async def work() -> int:
-            check = partial(
-                check_log,
-                self._store.log,
-                self._size,
-                self._explained,
-                self.findings,
-                self._tick,
-            )
-            await in_thread(check)
+            doubtful = await in_thread(self._check_log)
+            if doubtful:
+                # What was erased just now may have records that are not folded yet.
+                await self._caught_up()
+            await self._places.check_log(doubtful, self._tick)
             self._erasures = await in_thread(self._read_erasures)
-            if {"event_missing", "event_changed"} & set(self.findings.counts):
-                for sequence in await in_thread(self._records.unfinished):
-                    text = (
-                        f"the erasure {sequence} has not said what it deletes: if it was cut off, "
-                        "run it again, and verify after that"
-                    )
-                    self.findings.add("erasure_unfinished", sequence, WHERE, text)
             return self._size
 
         await self._phase("log", self._size, work)
@@ -229,19 +219,13 @@ class _Run:
                 self._namespace,
                 self._store.log,
                 self._size,
-                self._explained,
                 self.findings,
                 self._tick,
             )
             if holes:
                 await self._caught_up()
-            for hole in holes:
-                for first, last in await in_thread(partial(self._explained.unexplained, *hole)):
-                    text = (
-                        f"the stream has no messages {first} to {last}, and no erasure explains it"
-                    )
-                    where = f"{EVENT_STREAM} {self._namespace}"
-                    self.findings.add("stream_missing", first, where, text)
+                done = {row[0] for row in await in_thread(self._store.log.erased)}
+                await self._places.check_stream(holes, done)
             return checked
 
         await self._phase("stream", self._size, work)
@@ -284,6 +268,16 @@ class _Run:
                 "findings": self.findings.total - before,
             }
         )
+
+    def _check_log(self) -> list[tuple[int, int]]:
+        """Check the log's own tables, again if the file was written anew meanwhile."""
+        log = self._store.log
+        while True:
+            rewrite, found = log.rewrite, Findings()
+            doubtful = check_log(log, self._size, self._records.now(), found, self._tick)
+            if log.rewrite == rewrite:
+                self.findings.take(found)
+                return doubtful
 
     async def _caught_up(self) -> None:
         last = await last_sequence(self._connection, self._namespace)

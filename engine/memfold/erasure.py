@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -21,7 +21,7 @@ from memfold.events import Erased, ErasureCompleted, ParkedDiscarded, Redacted, 
 from memfold.gate import parse
 from memfold.provenance import Position
 from memfold.subjects import Address
-from memfold.wire import Event, Recorded
+from memfold.wire import Recorded
 
 FACET: Final = "erasure"
 KEPT: Final = frozenset({Erased.type, Redacted.type, ErasureCompleted.type, ParkedDiscarded.type})
@@ -90,6 +90,21 @@ def part_of(erasure: Erasure, message: Recorded) -> Part | None:
     if not ours or (elsewhere and facet != FACET):
         return None
     return _part(erasure, facet, message)
+
+
+def without_erased(
+    message: Recorded, erasures: Iterable[Erasure], leaf: bytes
+) -> tuple[Recorded, list[tuple[Erasure, Part]]]:
+    """Return what erasures leave of a message, and what each of them takes."""
+    taken: list[tuple[Erasure, Part]] = []
+    for erasure in erasures:
+        part = part_of(erasure, message)
+        if part is not None:
+            taken.append((erasure, part))
+            message = redacted(message, part, leaf)
+            if not message.payload:
+                break
+    return message, taken
 
 
 def _part(erasure: Erasure, facet: str, message: Recorded) -> Part | None:
@@ -212,48 +227,6 @@ def redacted(message: Recorded, part: Part, leaf: bytes) -> Recorded:
 def gone(sequence: int, leaf: bytes) -> Recorded:
     """Return what is left of a message of which nothing is left."""
     return Recorded(sequence, 0, "", b"", "", leaf)
-
-
-class Holes:
-    """What the records of a stream say of the messages that are no longer there."""
-
-    def __init__(self) -> None:
-        self._ranges: list[tuple[int, int]] = []
-        self._kept: dict[int, dict[int, Survivor]] = {}
-
-    def add(self, event: Event) -> None:
-        """Take in one event of the facet ``erasure``, in the log's order."""
-        match event.data:
-            case Redacted(sequences=sequences):
-                self._ranges.extend((first, last) for first, last in sequences)
-            case Restated() as data:
-                survivor = restated({"data": data.model_dump()})
-                if survivor is not None:
-                    self._kept.setdefault(survivor.position[0], {})[survivor.position[1]] = survivor
-            case _:
-                pass
-
-    def explains(self, sequence: int) -> bool:
-        """Tell whether a record says that this message was to be deleted."""
-        return any(first <= sequence <= last for first, last in self._ranges)
-
-    def unexplained(self, first: int, last: int) -> int | None:
-        """Return the first sequence of a range that no record speaks of; None if there is none."""
-        at = first
-        for begin, end in sorted(self._ranges):
-            if begin > at:
-                break
-            at = max(at, end + 1)
-        return at if at <= last else None
-
-    def message(self, sequence: int, leaf: bytes) -> Recorded:
-        """Return what is left of a message that is no longer there."""
-        kept = self._kept.get(sequence)
-        if not kept:
-            return gone(sequence, leaf)
-        first = kept[min(kept)]
-        payload = redacted_payload({index: each.event for index, each in kept.items()})
-        return Recorded(sequence, first.time_ns, first.subject, payload, "", leaf)
 
 
 def ranges(sequences: Sequence[int]) -> list[list[int]]:

@@ -6,6 +6,7 @@ Each read is short and by a range, so it holds up neither the writer nor an idle
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from memfold.audit.merkle import HASH_BYTES
@@ -13,7 +14,8 @@ from memfold.leaf import leaf_hash
 from memfold.wire import Recorded
 
 if TYPE_CHECKING:
-    from memfold.audit.findings import Explained, Findings
+    from memfold.audit.findings import Findings
+    from memfold.erasure_records import ErasureRecords
     from memfold_projections.log import Log
 
 CHUNK: Final = 20_000
@@ -90,14 +92,19 @@ class Leaves:
         self._first, self._kept = first, kept
 
 
-def check_log(log: Log, upto: int, explained: Explained, findings: Findings, tick: Tick) -> None:
+def check_log(
+    log: Log, upto: int, records: ErasureRecords, findings: Findings, tick: Tick
+) -> list[tuple[int, int]]:
     """Compute each leaf anew from its message, and hold the tables against each other.
+
+    Returned are the ranges where what is left of messages is not what the records say; it may be
+    that those are not complete yet.
 
     Raises:
         StorageError: the file cannot be read.
     """
     _check_outside(log, findings)
-    check = _Check(explained, findings)
+    check = _Check(records, findings)
     after = 0
     while after < upto:
         last = _chunk_end(log, after, upto)
@@ -106,6 +113,7 @@ def check_log(log: Log, upto: int, explained: Explained, findings: Findings, tic
         check.chunk(after + 1, last, rows, leaves)
         after = last
         tick(after)
+    return check.doubtful
 
 
 def _rows(log: Log, statement: str, first: int, last: int) -> list[tuple[Any, ...]]:
@@ -133,12 +141,13 @@ def _check_outside(log: Log, findings: Findings) -> None:
 
 
 class _Check:
-    def __init__(self, explained: Explained, findings: Findings) -> None:
-        self._explained = explained
+    def __init__(self, records: ErasureRecords, findings: Findings) -> None:
+        self._records = records
         self._findings = findings
         self._time_us = 0
         self._sure = True
-        """Whether all times so far are known: the log's time is their maximum."""
+        """Whether all times so far are known: the log's time is the maximum of its rows' times."""
+        self.doubtful: list[tuple[int, int]] = []
 
     def chunk(
         self,
@@ -171,13 +180,10 @@ class _Check:
         message, time_us = Recorded(*row[:5]), row[5]
         sequence, due_us = message.sequence, max(self._time_us, message.time_ns // 1000)
         if row[6]:
-            # Erased in part, so it no longer gives its leaf: a record has to say so.
-            if self._explained.unexplained(sequence, sequence):
-                text = f"message {sequence} is redacted, and no erasure explains it"
-                self._findings.add("event_changed", sequence, WHERE, text)
-            self._sure = False
-            return
-        if leaf is not None and leaf_hash(message) != leaf:
+            # Erased in part, so it no longer gives its leaf: the records say what is left.
+            if replace(message, leaf=b"") != self._records.message(sequence, b""):
+                self.doubtful.append((sequence, sequence))
+        elif leaf is not None and leaf_hash(message) != leaf:
             text = f"message {sequence} and its leaf do not fit: one of the two was changed"
             self._findings.add("event_changed", sequence, WHERE, text)
             # Its time may be what was changed: it says nothing of the ones behind it.
@@ -193,10 +199,12 @@ class _Check:
     def _hole(self, first: int, last: int) -> None:
         if first > last:
             return
-        self._sure = False
-        for begin, end in self._explained.unexplained(first, last):
-            text = f"the table event has no messages {begin} to {end}, and no erasure explains it"
-            self._findings.add("event_missing", begin, WHERE, text)
+        missing = self._records.unexplained(first, last)
+        if missing:
+            # Its time may be what is behind the next ones.
+            self._sure = False
+        self.doubtful += missing
+        self.doubtful += [(each, each) for each in self._records.survivors(first, last)]
 
     def _missing(self, first: int, last: int, found: dict[int, bytes]) -> None:
         due = first

@@ -54,6 +54,9 @@ LEAVES: Final = "SELECT sequence, hash FROM leaf WHERE sequence IN (SELECT unnes
 DRAIN_S: Final = 60.0
 """How long readers may be at a file that is to be replaced."""
 
+READ_WHOLE: Final = """
+SELECT sequence FROM event WHERE sequence > ? AND sequence <= ? AND NOT redacted
+"""
 READ_LEAVES: Final = "SELECT sequence, hash FROM leaf WHERE sequence > ? AND sequence <= ?"
 
 
@@ -144,6 +147,12 @@ class Log:
         """Return the leaves behind a sequence up to another one, by sequence; from any thread."""
         with closing(self._connection.cursor()) as cursor:
             return dict(cursor.execute(READ_LEAVES, [after, upto]).fetchall())
+
+    def whole(self, after: int, upto: int) -> set[int]:
+        """Return which messages behind a sequence up to another one are there, none redacted."""
+        return {
+            row[0] for rows in self.pages(READ_WHOLE, [after, upto], READ_MESSAGES) for row in rows
+        }
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """Return (sequence, leaf) of the newest messages, newest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memfold.erasure import FACET
-from memfold.events import Erased, Redacted
+from memfold.erasure_records import ErasureRecords
 from memfold.wire import Event, Recorded, read_message
 from memfold_projections.leaves import CHUNK, NO_LEAF
 
@@ -25,28 +25,18 @@ class Records:
         self._log = log
         self._namespace = namespace
         self._upto = 0
-        self._ranges: list[tuple[int, int]] = []
-        self._begun: dict[int, bool] = {}
-        """Each ``Erased`` by its sequence, and whether a record says what it deletes."""
+        self._rewrite = log.rewrite
+        self._records = ErasureRecords()
 
-    def ranges(self) -> list[tuple[int, int]]:
-        """Return the sequences that erasures cover, as ranges with both ends included.
+    def now(self) -> ErasureRecords:
+        """Return what they say by now.
 
         Raises:
             StorageError: the file cannot be read.
         """
-        self._read()
-        return self._ranges
-
-    def unfinished(self) -> list[int]:
-        """Return the sequences of the erasures that no record says the deletions of.
-
-        Those are cut off, or there was nothing to delete.
-        """
-        self._read()
-        return [sequence for sequence, told in self._begun.items() if not told]
-
-    def _read(self) -> None:
+        if self._log.rewrite != self._rewrite:
+            # What was said again may have been erased, too.
+            self._rewrite, self._upto, self._records = self._log.rewrite, 0, ErasureRecords()
         upto = self._log.sequence
         for rows in self._log.pages(_RECORDS, [self._upto, upto, FACET], CHUNK):
             for row in rows:
@@ -55,15 +45,6 @@ class Records:
                 message = Recorded(sequence, time_ns, subject, payload, msg_id, leaf)
                 for event in read_message(self._namespace, message, time_us=0):
                     if isinstance(event, Event):
-                        self._take(event)
+                        self._records.add(event)
         self._upto = upto
-
-    def _take(self, event: Event) -> None:
-        match event.data:
-            case Erased():
-                self._begun[event.sequence] = False
-            case Redacted(erasure=erasure, sequences=sequences):
-                self._begun[erasure] = True
-                self._ranges.extend((first, last) for first, last in sequences)
-            case _:
-                pass
+        return self._records

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from memfold.erasure import part_of, redacted
+from memfold.erasure import without_erased
 from memfold_projections.log import Log, remove_log, rewritten_path
 
 if TYPE_CHECKING:
@@ -87,15 +87,11 @@ class Rewriting:
             progress(upto, end)
 
     def _without_erased(self, message: Recorded, leaf: bytes) -> Recorded:
-        for erasure in self._erasures:
-            part = part_of(erasure, message)
-            if part is not None:
-                self.messages[erasure.sequence] += 1
-                self.events[erasure.sequence] += len(part.covered)
-                message = redacted(message, part, leaf)
-                if not message.payload:
-                    break
-        return message
+        left, taken = without_erased(message, self._erasures, leaf)
+        for erasure, part in taken:
+            self.messages[erasure.sequence] += 1
+            self.events[erasure.sequence] += len(part.covered)
+        return left
 
 
 @contextmanager

@@ -203,6 +203,12 @@ class Store:
         with reading(self.generation) as reader:
             return [erasure for erasure in reader.erasures() if erasure.sequence not in done]
 
+    def erasures_done(self) -> list[Erasure]:
+        """Return the erasures that the log's file was written anew for."""
+        done = {row[0] for row in self.log.erased()}
+        with reading(self.generation) as reader:
+            return [erasure for erasure in reader.erasures() if erasure.sequence in done]
+
     def erasures_untold(self, engine: str) -> list[tuple[Erasure, dict[str, int]]]:
         """Return what was erased here and has no record of that yet, with how much it was."""
         counts = {row[0]: {"messages": row[1], "events": row[2]} for row in self.log.erased()}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfold.audit.findings import SHOWN_MAX, Explained, Findings
+from memfold.audit.findings import SHOWN_MAX, Findings
 from memfold.audit.heads import Head, encode_block, read_block, read_head
+from memfold.ranges import Ranges
 
 HASH = bytes(range(32))
 
@@ -72,7 +73,7 @@ def test_of_a_hole_exactly_what_no_record_covers_is_unexplained(
     ranges: list[tuple[int, int]], first: int, length: int
 ) -> None:
     covered = {n for begin, end in ranges for n in range(begin, end + 1)}
-    found = Explained(lambda: ranges).unexplained(first, first + length)
+    found = Ranges(ranges).missing(first, first + length)
     listed = [n for begin, end in found for n in range(begin, end + 1)]
     assert listed == [n for n in range(first, first + length + 1) if n not in covered]
     assert all(before[1] + 1 < after[0] for before, after in pairwise(found))

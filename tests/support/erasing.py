@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from memfold.erasure import Erasure, Holes, gone, part_of, ranges, restatements
+from memfold.erasure import Erasure, gone, part_of, ranges, restatements
+from memfold.erasure_records import ErasureRecords
 from memfold.leaf import leaf_hash
 from memfold.subjects import Address
 from memfold.wire import Event, Recorded, read_message
@@ -74,13 +75,13 @@ class Stream:
 
     def as_read_by_a_new_engine(self) -> list[Recorded]:
         """Return the messages from the first on, holes filled from the records."""
-        holes = Holes()
+        holes = ErasureRecords()
         for message in self.messages.values():
             if message.subject.split(".")[5] == "erasure":
                 for event in read_message(NAMESPACE, message, time_us=0):
                     if isinstance(event, Event):
                         holes.add(event)
-        assert holes.unexplained(1, 0) is None
+        assert holes.unexplained(1, 0) == []
         found: list[Recorded] = []
         for sequence in range(1, self.last + 1):
             message_ = self.messages.get(sequence)
