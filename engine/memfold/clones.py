@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from memfold.audit.restating import CLONED
 from memfold.building import Context, Prepared, build
 from memfold.canonical import encode
 from memfold.errors import InvalidRequest, NotFound, Rejected, RevisionConflict, TooLarge
@@ -228,7 +229,7 @@ class Cloning:
             pairs.append((state.working_memory, other))
         for memory, copy in pairs:
             if memory is not None:
-                why = f"cloned from {self.source.id}"
+                why = CLONED.format(thread=self.source.id)
                 receipt = await put_initial(copy, memory.content, reason=why)
                 if receipt is not None:
                     await receipt.applied()

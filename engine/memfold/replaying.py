@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from memfold.arguments import ids
-from memfold.audit.counterfactual import (
-    Exclusion,
-    Fallen,
-    Fold,
-    find_fallen,
-    fold_without,
-    threads_of_message,
-    unmet,
-)
+from memfold.audit.counterfactual import Exclusion, Fallen, Fold, leave_out
+from memfold.audit.naming import positions_of_event, threads_of_message, unmet
 from memfold.audit.shown import contents, served
 from memfold.audit.states import Difference, Key, differences
 from memfold.canonical import encode_text
 from memfold.errors import InvalidRequest, LogDiverged, NotFound, NotYetConsistent
 from memfold.ids import check_id
 from memfold.leaf import leaf_hash
+from memfold.provenance import Position
 from memfold.reads import Read
 from memfold.recorded import Asked, RecordedMessage, read_recorded_pages, recorded
 from memfold.requests import Queries
@@ -39,8 +33,8 @@ class LeftOut(Read):
     """An event that a replay leaves out.
 
     ``why`` is "actor", "event" or "message" for one that was named so, else how it followed from
-    the one at the position ``after``: by "causation", "evidence" or "clone". ``resource`` is None
-    for a default of the namespace.
+    the one at the position ``after``: by "causation", "evidence", "clone", "revert" or "duplicate".
+    ``resource`` is None for a default of the namespace.
     """
 
     sequence: int
@@ -73,7 +67,10 @@ class Replay(Read):
 
 @dataclass(frozen=True, slots=True)
 class Without:
-    """What a caller wants left out; a message is named by its id, or by (thread, id)."""
+    """What a caller wants left out.
+
+    An event is named by its id, SOURCE/ID or SEQUENCE.INDEX; a message by its id, or (thread, id).
+    """
 
     actors: Iterable[str] = ()
     events: Iterable[str] = ()
@@ -98,6 +95,7 @@ class Replaying:
         """Fold all, then without what is to be left out, or compare with what is served.
 
         Raises:
+            InvalidRequest: an event's name fits several, or the record of an erasure.
             NotFound: no event of the resource has a name that is to be left out.
             NotYetConsistent: the resource is written to without a pause, so nothing was compared.
         """
@@ -107,7 +105,7 @@ class Replaying:
         await self._read_on()
         exclusion = Exclusion(
             frozenset(actors),
-            frozenset(events),
+            frozenset(self._events(events)),
             frozenset(self._located(messages)),
             without.consequences,
         )
@@ -116,12 +114,19 @@ class Replaying:
         if missing := unmet(self._fold, exclusion):
             message = f"resource {self._resource!r} has no {missing[0]}: nothing was left out"
             raise NotFound(message)
-        fallen = find_fallen(self._fold, exclusion)
-        state = fold_without(self._fold, fallen)
+        found = leave_out(self._fold, exclusion)
         changed = differences(
-            contents(self._fold.state, self._resource), contents(state, self._resource)
+            contents(self._fold.state, self._resource), contents(found.state, self._resource)
         )
-        return self._result(tuple(_left_out(each) for each in fallen), changed, None)
+        return self._result(tuple(_left_out(each) for each in found.fallen), changed, None)
+
+    def _events(self, names: list[str]) -> Iterator[Position]:
+        for name in names:
+            positions = positions_of_event(self._fold, name)
+            if not positions:
+                message = f"resource {self._resource!r} has no event {name!r}: nothing was left out"
+                raise NotFound(message)
+            yield from positions
 
     def _located(self, messages: list[tuple[str | None, str]]) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []

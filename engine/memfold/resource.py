@@ -224,11 +224,13 @@ class Resource:
     ) -> Replay:
         """Fold its log here, leaving out events, and return what would differ; changes nothing.
 
-        Left out are all events of actors, events by id, and all about messages, by id or (thread,
-        id); with ``consequences`` also what followed from them. Without any of these all is folded
-        and compared with what is served. ``progress`` is told the sequence read and the last one.
+        Left out are all events of actors, events by id, SOURCE/ID or "SEQUENCE.INDEX", and all
+        about messages, by id or (thread, id); with ``consequences`` also what followed from them.
+        Without any of these all is folded and compared with what is served. ``progress`` is told
+        the sequence read and the last one.
 
         Raises:
+            InvalidRequest: an event's name fits several, or the record of an erasure.
             NotFound: no event of the resource has a name that is to be left out.
             LogDiverged: the engine's copy of a message is not what it recorded.
         """

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 import memfold
-from memfold import Memory, Message, NotFound, Receipt
+from memfold import InvalidRequest, Memory, Message, NotFound, Receipt
 from support.broker import Broker, running_broker
 from support.engine import running_engine
 from support.ran import run_memfold
@@ -72,9 +72,11 @@ async def test_what_if_in_python(broker: Broker, tmp_path: Path) -> None:
             ("bot", "WorkingMemoryUpdated", "evidence"),
             ("bot", "WorkingMemoryUpdated", "causation"),
             ("bot", "MessageAppended", "clone"),
+            ("bot", "WorkingMemoryUpdated", "clone"),
         ]
         assert [(each.kind, each.thread, each.message) for each in lie.differences] == [
             ("working_memory", None, None),
+            ("working_memory", "copy", None),
             ("working_memory", "t", None),
             ("message", "copy", "m2"),
             ("message", "t", "m2"),
@@ -82,7 +84,7 @@ async def test_what_if_in_python(broker: Broker, tmp_path: Path) -> None:
         [part] = lie.differences[0].parts
         assert (part.change, part.path, part.before) == ("removed", "/account", "666")
         same = await alice.replay(without_actors=["gateway"])
-        assert (len(same.left_out), same.differences) == (4, lie.differences)
+        assert (len(same.left_out), same.differences) == (5, lie.differences)
         assert (await alice.replay(without=[same.left_out[0].id])).differences == same.differences
         assert len((await alice.replay(without_messages=["m2"], consequences=False)).left_out) == 2
         history = await memory.resource("alice").history(everything=True)
@@ -95,6 +97,59 @@ async def test_what_if_in_python(broker: Broker, tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="m99"):
             await alice.replay(without_messages=["m99"])
         assert await alice.working_memory.get() == before
+
+
+async def test_what_others_said_again_does_not_keep_what_is_left_out(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Reverts, clones and repeated messages of honest actors; nobody's id is taken over."""
+    async with (
+        running_engine(broker.url, tmp_path / "engine"),
+        memfold.connect(broker.url, actor="bot") as memory,
+        memfold.connect(broker.url, actor="mallory") as other,
+    ):
+        alice, evil = memory.resource("alice"), other.resource("alice")
+        said = await alice.thread("t").append(Message(id="m1", role="user", content="I am Al"))
+        await alice.working_memory.merge({"name": "Al"}, because=said)
+        poison = await evil.working_memory.merge({"account": "666"})
+        await evil.thread("t").working_memory.merge({"note": "pay"})
+        await alice.thread("t").working_memory.merge({"seen": True})
+        await alice.working_memory.merge({"account": None})
+        await alice.working_memory.revert(poison.sequence, reason="too hasty")
+        await alice.thread("t").clone("copy")
+        message = {"message": {"id": "m9", "role": "user", "content": "mine"}}
+        taken = {"id": said.event_ids[0], "source": "mallory", "type": "MessageAppended"}
+        late = other.prepare(
+            {"specversion": "1.0", **taken, "data": message},
+            resource="alice",
+            thread="t",
+            facet="messages",
+        )
+        last = await other.publish([late])
+        await last.applied()
+        found = await alice.replay(without_actors=["mallory"])
+        assert [(each.actor, each.why) for each in found.left_out] == [("mallory", "actor")] * 3
+        changed = {
+            (each.kind, each.thread, part.path): part.change
+            for each in found.differences
+            for part in each.parts
+            if each.kind == "working_memory"
+        }
+        assert changed == {
+            ("working_memory", None, "/account"): "removed",
+            ("working_memory", "t", "/note"): "removed",
+            ("working_memory", "copy", "/note"): "removed",
+        }
+        with pytest.raises(InvalidRequest, match="SOURCE/ID or SEQUENCE"):
+            await alice.replay(without=said.event_ids)
+        named = [f"mallory/{said.event_ids[0]}", f"{last.sequence}.0"]
+        for name in named:
+            [event] = (await alice.replay(without=[name])).left_out
+            assert (event.sequence, event.why) == (last.sequence, "event")
+        command = ("--nats", broker.url, "replay", "alice", "--json")
+        assert (await run_memfold(*command, "--without", said.event_ids[0])).code == 2
+        ran = (await run_memfold(*command, "--without", named[1])).json()
+        assert [each["sequence"] for each in ran["left_out"]] == [last.sequence]
 
 
 async def test_what_was_erased_is_left_out_of_every_replay(broker: Broker, tmp_path: Path) -> None:
@@ -127,7 +182,7 @@ async def test_what_if_at_the_command_line(broker: Broker, tmp_path: Path) -> No
             *("resource", "sequence", "events", "left_out", "differences", "agrees")
         ]
         assert [each["why"] for each in found["left_out"]] == [
-            *("message", "evidence", "causation", "clone")
+            *("message", "evidence", "causation", "clone", "clone")
         ]
         shown = await run_memfold(*command, "--without-actor", "gateway", "--thread", "t")
         assert "- /asked: true" in shown.out

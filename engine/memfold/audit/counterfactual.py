@@ -1,23 +1,26 @@
 """What would be had some events never been stored: they and what followed from them left out. Pure.
 
-Folds the events of one resource, with the namespace's default definitions, by the very rules that
-every engine folds by.
+Folds the events of a resource, with the namespace's default definitions, by the very rules that
+every engine folds by: once as it was and once as it would be, side by side. So what an event found
+and what it would have found can be compared where it stands in the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from memfold.events import MessageAppended, MessageDeleted, MessageUpdated, ThreadCloned
+from memfold.audit.restating import Entity, Found, Original, content_of, originals, restated
+from memfold.canonical import same
+from memfold.events import MessageAppended, MessageDeleted, MessageUpdated
 from memfold.fold import apply, evolve
 from memfold.provenance import Position
-from memfold.state import State
-from memfold.steps import Outcome
+from memfold.state import Message, MessageKey, State
+from memfold.steps import UNCHANGED, Outcome, Step
 from memfold.wire import Event, Unreadable
 
-Why = Literal["actor", "event", "message", "causation", "evidence", "clone"]
+Why = Literal["actor", "event", "message", "causation", "evidence", "clone", "revert", "duplicate"]
 """What an event fell by: named itself, or following from another one."""
 MessageName = tuple[str, str]
 """(thread, message)."""
@@ -25,14 +28,14 @@ MessageName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """What is left out: all events of actors, events by id, all about messages.
+    """What is left out: all events of actors, events by position, all about messages.
 
-    With ``consequences`` also what followed from it, and from that in turn: events that it caused,
-    memory updates whose evidence rests on it, copies of it in clones.
+    With ``consequences`` also what followed from it, and from that in turn. Events of the facet
+    erasure are never left out: what they erased is gone from the log, or must not come back.
     """
 
     actors: frozenset[str] = frozenset()
-    events: frozenset[str] = frozenset()
+    events: frozenset[Position] = frozenset()
     messages: frozenset[MessageName] = frozenset()
     consequences: bool = True
 
@@ -47,6 +50,14 @@ class Fallen:
     event: Event
     why: Why
     after: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """The events that are left out, in the log's order, and the state that the others give."""
+
+    fallen: Sequence[Fallen]
+    state: State
 
 
 @dataclass(slots=True)
@@ -64,133 +75,249 @@ class Fold:
         self.events.append(event)
         self.outcomes.append(step.outcome)
 
-
-def fold_without(fold: Fold, fallen: Sequence[Fallen]) -> State:
-    """Return the state that the other events give."""
-    gone = {_position(each.event) for each in fallen}
-    state = State()
-    for event, outcome in zip(fold.events, fold.outcomes, strict=True):
-        if _position(event) not in gone:
-            apply(state, evolve(state, _in_its_life(event, outcome)))
-    return state
+    def readable(self) -> Iterator[Event]:
+        """Yield the events that could be read."""
+        return (event for event in self.events if isinstance(event, Event))
 
 
-def find_fallen(fold: Fold, exclusion: Exclusion) -> list[Fallen]:
-    """Return the events that are left out, in the log's order.
+def leave_out(fold: Fold, exclusion: Exclusion) -> Counterfactual:
+    """Fold again without some events and, unless told not to, without what followed from them.
 
-    What cannot be read has no effect and is never among them.
+    What cannot be read has no effect and is never left out.
     """
-    found = {_position(each.event): each for each in _named(fold, exclusion)}
-    if exclusion.consequences:
-        followers = _followers(fold)
-        events = {_position(event): event for event in fold.events if isinstance(event, Event)}
-        waiting = list(found)
-        while waiting:
-            cause = waiting.pop()
-            for position, why in followers.get(cause, ()):
-                if position not in found:
-                    found[position] = Fallen(events[position], why, cause)
-                    waiting.append(position)
-    return [found[position] for position in sorted(found)]
+    named = {position_of(each.event): each for each in _named(fold, exclusion)}
+    if not exclusion.consequences:
+        return Counterfactual(list(named.values()), _without(fold, named))
+    links = _Links(_causes(fold), originals(fold.events, fold.outcomes), _before_message(fold))
+    early: dict[Position, Fallen] = {}
+    while True:
+        courses = _Courses(fold, links, {**early, **named})
+        courses.run()
+        fallen = courses.fallen
+        # What was published before a message that it rests on is known to fall only at the end.
+        more = {
+            position: Fallen(event, "evidence", message)
+            for position, (event, messages) in links.before_message.items()
+            for message in messages
+            if position not in fallen and message in fallen
+        }
+        if not more:
+            return Counterfactual([fallen[place] for place in sorted(fallen)], courses.would.state)
+        early |= more
 
 
-def unmet(fold: Fold, exclusion: Exclusion) -> list[str]:
-    """Return what an exclusion names that no event has: a misspelt name would leave out nothing."""
-    readable = list(_readable(fold))
-    actors = {event.address.actor for event in readable}
-    ids = {event.envelope.id for event in readable}
-    messages = {name for event in readable if (name := _message_of(event)) is not None}
-    return [
-        *(f"actor {name!r}" for name in sorted(exclusion.actors - actors)),
-        *(f"event {name!r}" for name in sorted(exclusion.events - ids)),
-        *(
-            f"message {name!r} of thread {thread!r}"
-            for thread, name in sorted(exclusion.messages - messages)
-        ),
-    ]
-
-
-def threads_of_message(fold: Fold, message: str) -> list[str]:
-    """Return the threads that have, or had, a message of this id, in order of appearance."""
-    names = (_message_of(event) for event in _readable(fold))
-    return list(dict.fromkeys(name[0] for name in names if name is not None and name[1] == message))
-
-
-def _named(fold: Fold, exclusion: Exclusion) -> Iterator[Fallen]:
-    for event in _readable(fold):
-        if event.envelope.id in exclusion.events:
-            yield Fallen(event, "event")
-        elif event.address.actor in exclusion.actors:
-            yield Fallen(event, "actor")
-        elif _message_of(event) in exclusion.messages:
-            yield Fallen(event, "message")
-
-
-Followers = dict[Position, list[tuple[Position, Why]]]
-
-
-def _followers(fold: Fold) -> Followers:
-    """Return for each event those that followed from it directly."""
-    followers: Followers = {}
-    by_id: dict[str, list[Position]] = {}
-    spoken: dict[MessageName, list[Position]] = {}
-    for event in _readable(fold):
-        by_id.setdefault(event.envelope.id, []).append(_position(event))
-        if (name := _message_of(event)) is not None:
-            spoken.setdefault(name, []).append(_position(event))
-    # Which events made a message what it is, at the place in the log that the loop has come to.
-    made: dict[MessageName, list[Position]] = {}
-    for one, outcome in zip(fold.events, fold.outcomes, strict=True):
-        if not isinstance(one, Event):
-            continue
-        for cause in by_id.get(one.envelope.causationid or "", []):
-            _follow(followers, cause, _position(one), "causation")
-        for each in getattr(one.data, "evidence", ()):
-            rests_on = (each.thread, each.message)
-            # Evidence may be published before its message.
-            for cause in made.get(rests_on) or spoken.get(rests_on, []):
-                _follow(followers, cause, _position(one), "evidence")
-        if outcome.kind == "applied":
-            _note_message(made, one)
-            _note_clone(made, one, followers)
-    return followers
-
-
-def _follow(followers: Followers, cause: Position, position: Position, why: Why) -> None:
-    if cause != position:
-        followers.setdefault(cause, []).append((position, why))
-
-
-def _note_message(made: dict[MessageName, list[Position]], event: Event) -> None:
-    name = _message_of(event)
-    if name is None or isinstance(event.data, MessageDeleted):
-        # What rests on a message goes on doing so when that is deleted.
-        return
-    before = made.get(name, []) if isinstance(event.data, MessageUpdated) else []
-    made[name] = [*before, _position(event)]
-
-
-def _note_clone(
-    made: dict[MessageName, list[Position]], event: Event, followers: Followers
-) -> None:
-    data, thread = event.data, event.address.thread
-    if not isinstance(data, ThreadCloned) or data.source.resource != event.address.resource:
-        return
-    for original, copy in data.messages.items():
-        # Later changes of a copy are its own.
-        for position in made.get((str(thread), copy), ())[:1]:
-            for cause in made.get((data.source.thread, original), ()):
-                if cause[0] <= data.source.sequence:
-                    _follow(followers, cause, position, "clone")
-
-
-def _message_of(event: Event) -> MessageName | None:
+def message_of(event: Event) -> MessageName | None:
+    """Return the (thread, message) that an event is about, if it is about one."""
     data = event.data
     if isinstance(data, MessageAppended):
         return str(event.address.thread), data.message.id
     if isinstance(data, MessageUpdated | MessageDeleted):
         return str(event.address.thread), data.id
     return None
+
+
+def position_of(event: Event | Unreadable) -> Position:
+    """Return where an event stands in the log."""
+    return event.sequence, event.index
+
+
+def _named(fold: Fold, exclusion: Exclusion) -> Iterator[Fallen]:
+    for event in fold.readable():
+        if event.address.facet == "erasure":
+            continue
+        if position_of(event) in exclusion.events:
+            yield Fallen(event, "event")
+        elif event.address.actor in exclusion.actors:
+            yield Fallen(event, "actor")
+        elif message_of(event) in exclusion.messages:
+            yield Fallen(event, "message")
+
+
+def _without(fold: Fold, gone: Mapping[Position, Fallen]) -> State:
+    state = State()
+    for event, outcome in zip(fold.events, fold.outcomes, strict=True):
+        if position_of(event) not in gone:
+            apply(state, evolve(state, _in_its_life(event, outcome)))
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """What events say of others: their cause, what they say again, evidence yet to come."""
+
+    causes: Mapping[Position, Position]
+    originals: Mapping[Position, Original]
+    before_message: Mapping[Position, tuple[Event, list[Position]]]
+
+
+def _causes(fold: Fold) -> dict[Position, Position]:
+    """Return the cause of each event that names one before it in the log.
+
+    Anybody may publish under an id that is known, so of several it is the earliest one; one of the
+    same resource rather than a default of the namespace.
+    """
+    causes: dict[Position, Position] = {}
+    first: dict[tuple[str | None, str], Position] = {}
+    for event in fold.readable():
+        position, owner = position_of(event), event.address.resource
+        named = event.envelope.causationid
+        if named is not None:
+            cause = first.get((owner, named)) or first.get((None, named))
+            if cause is not None:
+                causes[position] = cause
+        first.setdefault((owner, event.envelope.id), position)
+    return causes
+
+
+def _before_message(fold: Fold) -> dict[Position, tuple[Event, list[Position]]]:
+    """Return the updates whose evidence was published after them, and where it first was."""
+    found: dict[Position, tuple[Event, list[Position]]] = {}
+    known: set[MessageKey] = set()
+    waiting: dict[MessageKey, list[Event]] = {}
+    for event, outcome in zip(fold.events, fold.outcomes, strict=True):
+        if not isinstance(event, Event):
+            continue
+        for key in _evidence(event):
+            if key not in known:
+                waiting.setdefault(key, []).append(event)
+        if outcome.kind == "applied" and isinstance(event.data, MessageAppended):
+            key = _key(event)
+            known.add(key)
+            for each in waiting.pop(key, ()):
+                found.setdefault(position_of(each), (each, []))[1].append(position_of(event))
+    return found
+
+
+@dataclass(slots=True)
+class _Course:
+    """A state on its way through the log, what it once was, and what each message last said."""
+
+    state: State = field(default_factory=State)
+    past: dict[Original, Entity | None] = field(default_factory=dict[Original, Entity | None])
+    said: dict[MessageKey, Message] = field(default_factory=dict[MessageKey, Message])
+
+    def take(self, event: Event | Unreadable) -> None:
+        """Fold one more event."""
+        apply(self.state, evolve(self.state, event))
+        if isinstance(event, Event) and isinstance(event.data, MessageAppended | MessageUpdated):
+            # What rests on a message goes on doing so when that is deleted.
+            message = self.state.messages.get(key := _key(event))
+            if message is not None:
+                self.said[key] = message
+
+
+class _Courses:
+    """The log folded as it was, and beside it as it would be."""
+
+    def __init__(self, fold: Fold, links: _Links, given: Mapping[Position, Fallen]) -> None:
+        self.was = _Course()
+        self.would = _Course()
+        self.fallen: dict[Position, Fallen] = {}
+        self._fold = fold
+        self._links = links
+        self._given = given
+        self._moments = sorted(set(links.originals.values()), key=lambda each: each.sequence)
+        self._noted = 0
+        # What fell of each message and memory, in order.
+        self._about: dict[tuple[str | None, ...], list[Position]] = {}
+
+    def run(self) -> None:
+        """Fold all."""
+        for event, outcome in zip(self._fold.events, self._fold.outcomes, strict=True):
+            self._note_originals(event.sequence)
+            found = self._decide(event, outcome)
+            if isinstance(found, Fallen):
+                self.fallen[position_of(event)] = found
+                self._about.setdefault(_subject(found.event), []).append(position_of(event))
+            elif found is not None:
+                self.would.take(_in_its_life(found, outcome))
+            self.was.take(event)
+
+    def _note_originals(self, sequence: int) -> None:
+        """Remember what is said again later, once all is folded that stands before it."""
+        while self._noted < len(self._moments):
+            original = self._moments[self._noted]
+            if original.sequence >= sequence:
+                return
+            for course in (self.was, self.would):
+                course.past[original] = original.find(course.state)
+            self._noted += 1
+
+    def _decide(
+        self, event: Event | Unreadable, outcome: Outcome
+    ) -> Event | Unreadable | Fallen | None:
+        """Return what is folded in the place of an event: None is nothing, but it was seen."""
+        if not isinstance(event, Event) or event.address.facet == "erasure":
+            return event
+        if (given := self._given.get(position_of(event))) is not None:
+            return given
+        cause = self._links.causes.get(position_of(event))
+        if cause in self.fallen:
+            return Fallen(event, "causation", cause)
+        if outcome.of in self.fallen:
+            return Fallen(event, "duplicate", outcome.of)
+        for key in _evidence(event):
+            if not _says_the_same(self.was.said.get(key), self.would.said.get(key)):
+                return Fallen(event, "evidence", self._last_fallen(key, event.sequence))
+        return self._said_again(event)
+
+    def _said_again(self, event: Event) -> Event | Fallen | None:
+        original = self._links.originals.get(position_of(event))
+        if original is None:
+            return event
+        memory = event.address.resource, event.address.thread
+        found = Found(
+            self.was.past[original],
+            self.would.past[original],
+            content_of(self.was.state.memories.get(memory)),
+            content_of(self.would.state.memories.get(memory)),
+        )
+        data = restated(event.data, original, found)
+        if data == "falls":
+            after = self._last_fallen(original.subject(), original.sequence)
+            return Fallen(event, original.why, after)
+        if data == "nothing":
+            seen = (event.envelope.source, event.envelope.id), event.digest, position_of(event)
+            apply(self.would.state, Step(UNCHANGED, seen=seen))
+            return None
+        return event if data is event.data else replace(event, data=data)
+
+    def _last_fallen(self, subject: tuple[str | None, ...], upto: int) -> Position | None:
+        """Return the last event about something that fell, else the last that fell at all."""
+        for positions in (self._about.get(subject, []), self.fallen):
+            for position in reversed(positions):
+                if position[0] <= upto:
+                    return position
+        return None
+
+
+def _subject(event: Event) -> tuple[str | None, ...]:
+    """Return what an event is about, as ``Original.subject`` names it."""
+    name = message_of(event)
+    if name is not None:
+        return event.address.resource, *name
+    return event.address.resource, event.address.thread
+
+
+def _evidence(event: Event) -> Iterator[MessageKey]:
+    for each in getattr(event.data, "evidence", ()):
+        yield str(event.address.resource), each.thread, each.message
+
+
+def _key(event: Event) -> MessageKey:
+    name = message_of(event)
+    assert name is not None
+    return str(event.address.resource), *name
+
+
+def _says_the_same(was: Message | None, would: Message | None) -> bool:
+    """Tell whether a message that somebody relied on would have said what it said.
+
+    One that nobody had published yet is no ground here.
+    """
+    if was is None or was is would:
+        return True
+    return would is not None and was.role == would.role and same(was.content, would.content)
 
 
 def _in_its_life(event: Event | Unreadable, outcome: Outcome) -> Event | Unreadable:
@@ -203,11 +330,3 @@ def _in_its_life(event: Event | Unreadable, outcome: Outcome) -> Event | Unreada
     if outcome.reason == "incarnation_ended":
         return event
     return replace(event, envelope=event.envelope.model_copy(update={"incarnation": None}))
-
-
-def _readable(fold: Fold) -> Iterable[Event]:
-    return (event for event in fold.events if isinstance(event, Event))
-
-
-def _position(event: Event | Unreadable) -> Position:
-    return event.sequence, event.index

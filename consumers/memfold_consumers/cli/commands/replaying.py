@@ -20,7 +20,7 @@ def replay(
     *,
     thread: ThreadName = None,
     without_actor: Annotated[Names, Parameter(metavar="ACTOR")] = (),
-    without: Annotated[Names, Parameter(metavar="EVENT_ID")] = (),
+    without: Annotated[Names, Parameter(metavar="EVENT")] = (),
     without_message: Annotated[Names, Parameter(metavar="THREAD/ID")] = (),
     only: Annotated[bool, Parameter(negative=())] = False,
     options: Options = DEFAULTS,
@@ -36,7 +36,7 @@ def replay(
     without_actor
         Leave out all events of this actor.
     without
-        Leave out this event.
+        Leave out this event: its id, SOURCE/ID or SEQUENCE.INDEX.
     without_message
         Leave out all about this message: THREAD/ID, or ID.
     only
@@ -45,7 +45,8 @@ def replay(
     Notes
     -----
     Changes nothing: the events are read and folded in this process. What followed falls too: what
-    an event caused, memory updates whose evidence rests on it, its copies in clones. See
+    an event caused, memory updates whose evidence rests on it, its copies in clones, its copies
+    that were delivered again. Reverts restore what would have been. See
     [What if](../audit/what-if.md). Without any ``--without...`` all is folded and compared with
     what is served; exit code 6 if that differs. ``--json``: ``{"resource", "sequence", "events",
     "left_out", "differences", "agrees"}``.
