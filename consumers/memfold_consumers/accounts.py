@@ -23,7 +23,8 @@ from memfold.errors import InvalidRequest
 from memfold.provenance import Lines, Pointers, Position, leaves
 from memfold_consumers.lists import BYTES_MAX, answer, as_of
 from memfold_projections.past import LAST
-from memfold_projections.sources import TEXT_MAX, Sources
+from memfold_projections.said import TEXT_MAX
+from memfold_projections.sources import Sources
 from memfold_projections.tracing import (
     START,
     Changed,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 SCANNED_MAX: Final = 5000
 """Changes that are looked through for those of one part, in one answer."""
+PARTS_AT_ONCE: Final = 1000
+"""Parts whose events are read at once: where these have long texts, no more of them fit."""
 DEFINED: Final = "WorkingMemoryDefined"
 Part = tuple[dict[str, Any], Position | None]
 """A part of an answer, and the position of the event behind it."""
@@ -213,28 +216,36 @@ def _page(
     asked: Asked, head: dict[str, Any], parts: Sequence[Part], skipped: int, limit: int
 ) -> bytes:
     """Answer with as many parts as fit, and with the events that they name."""
-    meant = parts[:limit]
-    positions = {position for _, position in meant if position is not None}
-    changes = named_changes(asked.reader, asked.subject, positions) if positions else {}
-    named = [changes[position] for position in sorted(positions) if position in changes]
-    sources = Sources(asked.log, asked.reader, asked.subject.resource, named)
     entries: list[bytes] = []
-    events: dict[Position, bytes] = {}
+    events: list[bytes] = []
     size = 0
-    for part, position in meant:
-        encoded = encode(part | {"event": position})
-        event = b""
-        if position is not None and position not in events and position in changes:
-            event = encode(sources.describe(changes[position]))
-        if entries and size + len(encoded) + len(event) > BYTES_MAX:
+    for entry, event in _encoded(asked, parts[:limit]):
+        if entries and size + len(entry) + len(event) > BYTES_MAX:
             break
-        size += len(encoded) + len(event) + 2
-        entries.append(encoded)
-        if position is not None and event:
-            events[position] = event
+        size += len(entry) + len(event) + 2
+        entries.append(entry)
+        if event:
+            events.append(event)
     after = skipped + len(entries) if len(entries) < len(parts) else None
     body = answer(asked.sequence, "entries", entries, after)
-    return b'%b,"events":[%b],%b' % (body[:-1], b",".join(events.values()), encode(head)[1:])
+    return b'%b,"events":[%b],%b' % (body[:-1], b",".join(events), encode(head)[1:])
+
+
+def _encoded(asked: Asked, parts: Sequence[Part]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield parts, each with the event behind it if no part before it has named that one."""
+    told: set[Position] = set()
+    for first in range(0, len(parts), PARTS_AT_ONCE):
+        some = parts[first : first + PARTS_AT_ONCE]
+        positions = {position for _, position in some if position is not None} - told
+        changes = named_changes(asked.reader, asked.subject, positions) if positions else {}
+        named = [changes[position] for position in sorted(positions & changes.keys())]
+        sources = Sources(asked.log, asked.reader, asked.subject.resource, named)
+        for part, position in some:
+            event = b""
+            if position in changes and position not in told:
+                told.add(position)
+                event = encode(sources.describe(changes[position]))
+            yield encode(part | {"event": position}), event
 
 
 def _copy(value: object) -> Any:  # noqa: ANN401  # any JSON value

@@ -88,7 +88,7 @@ class Queries:
             redacted = b""
             if isinstance(request, requests.PastRequest):
                 request = await self._moments.resolved(request)
-                if await self._moments.is_redacted(resource, request.past()):
+                if await self._moments.is_redacted(resource, request.earliest()):
                     redacted = b',"redacted":true}'
             answer = await work(self, resource, request)
             return sendable(answer[:-1] + redacted if redacted else answer)
@@ -122,7 +122,8 @@ class Queries:
             hit, rest = await self._read(
                 lambda reader: load_snapshot(live.recent, reader, name, request), live.generation
             )
-        lag = max(0, self._moments.stream_sequence() - hit.sequence)
+        folded = hit.sequence if request.as_of is None else self._checkpoint.sequence
+        lag = max(0, self._moments.stream_sequence() - folded)
         return snapshot_json(hit, name, request.thread, lag=lag, rest=rest)
 
     async def working_memory(

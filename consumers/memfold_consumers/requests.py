@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from memfold.accounts import PARTS_MAX
 from memfold.chunks import CHUNKS_MAX, HASH
 from memfold.errors import InvalidRequest
 from memfold.exporting import OLDER_MAX, PROOFS_MAX
@@ -14,6 +15,7 @@ from memfold.lists import ResourceOrder, ThreadOrder
 from memfold.values import Id, Time
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
+PartLimit = Annotated[int, Field(ge=1, le=PARTS_MAX)]
 
 
 def _in_columns(value: int) -> int:
@@ -55,6 +57,11 @@ class PastRequest(Request):
     """The arguments that may be times."""
 
     as_of: Moment | None = None
+
+    def earliest(self) -> int | None:
+        """Return the earliest of the sequences that are asked for; None means now."""
+        given = [found for name in self.moments if (found := self.past(name)) is not None]
+        return min(given, default=None)
 
     def past(self, name: str = "as_of") -> int | None:
         """Return the sequence that is asked for, once times were resolved; None means now."""
@@ -233,7 +240,7 @@ class BlameRequest(DocumentRequest):
     """
 
     path: str | None = None
-    limit: Limit = 1000
+    limit: PartLimit = 1000
     after: FromZero = 0
 
 
@@ -247,7 +254,7 @@ class DiffRequest(DocumentRequest):
 
     start: Moment
     path: str | None = None
-    limit: Limit = 1000
+    limit: PartLimit = 1000
     after: FromZero = 0
 
 

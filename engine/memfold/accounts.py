@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from memfold.arguments import Moment, count_or_none, moment, past, position_or_none
 from memfold.audit.reads import Blame, BlameEntry, Diff, DiffEntry, DocumentChange, with_events
 from memfold.errors import InvalidRequest
 from memfold.requests import Queries
 
+PARTS_MAX: Final = 10_000
+"""Parts of a document in one answer: each answer works out the whole document anew."""
 DocumentName = Literal["working_memory", "metadata"]
 """A working memory, or the metadata of a thread (with title and archived) or resource."""
 
@@ -48,7 +51,7 @@ class Accounts:
         arguments = {**self._named(), **past(as_of), **_given_path(path)}
         first, entries = await self._all("blame", arguments, fresh=fresh)
         found = tuple(BlameEntry.from_json(entry, event=event) for entry, event in entries)
-        return Blame(first["sequence"], first["format"], found)
+        return Blame(first["sequence"], first["format"], found, _is_redacted(first))
 
     async def diff(
         self, start: Moment, end: Moment | None, *, path: str | None, fresh: bool
@@ -59,13 +62,13 @@ class Accounts:
         first, entries = await self._all("diff", asked, fresh=fresh)
         found = tuple(DiffEntry.from_json(entry, event=event) for entry, event in entries)
         formats = first["format_before"], first["format"]
-        return Diff(first["start"], first["sequence"], *formats, found)
+        return Diff(first["start"], first["sequence"], *formats, found, _is_redacted(first))
 
     async def _all(
         self, operation: str, arguments: dict[str, Any], *, fresh: bool
     ) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:
         """Return the first page of an answer, and the entries of all its pages."""
-        asked = dict(arguments)
+        asked = {"limit": PARTS_MAX, **arguments}
         first: dict[str, Any] | None = None
         found: list[tuple[Any, Any]] = []
         while True:
@@ -84,6 +87,11 @@ class Accounts:
     def _named(self) -> dict[str, Any]:
         thread = {} if self.thread is None else {"thread": self.thread}
         return {"document": self.document, **thread}
+
+
+def _is_redacted(answer: Mapping[str, Any]) -> bool:
+    """Tell whether an answer about the past says that something of it was erased since."""
+    return bool(answer.get("redacted"))
 
 
 def _given_path(path: object) -> dict[str, str]:

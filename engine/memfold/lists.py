@@ -69,13 +69,15 @@ class Page(Generic[T]):
 
     What is written meanwhile neither hides an entry nor shows one twice, and equal times keep the
     order of the log. ``total`` is the number of all entries, None if that was not asked. A page of
-    ``limit=0`` is empty, and its ``next`` is where it stands.
+    ``limit=0`` is empty, and its ``next`` is where it stands. ``redacted`` says of a past one that
+    something of the resource was erased since.
     """
 
     items: tuple[T, ...]
     next: str | None
     sequence: int
     total: int | None = None
+    redacted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -84,6 +86,7 @@ class Page(Generic[T]):
             "next": self.next,
             "sequence": self.sequence,
             "total": self.total,
+            "redacted": self.redacted,
         }
 
 
@@ -216,7 +219,7 @@ async def read_page(queries: Queries, asked: Listing[T], part: Part) -> Page[T]:
         start = _Start(sequence, place, total=part.total)
     found, end = await _collect(queries, asked, start, part.limit)
     following = _encode(end.sequence, end.place, asked) if end.more else None
-    return Page(tuple(found), following, end.sequence, end.total)
+    return Page(tuple(found), following, end.sequence, end.total, end.redacted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,7 @@ class _End:
     place: object
     total: int | None
     more: bool
+    redacted: bool
 
 
 async def _collect(
@@ -241,7 +245,7 @@ async def _collect(
     found: list[T] = []
     arguments = dict(asked.arguments)
     as_of, place, skip, total = start.as_of, start.place, start.skip, None
-    first, sequence = True, 0
+    first, sequence, redacted = True, 0, False
     while first or (place is not None and (limit is None or len(found) < limit)):
         missing = PAGE_MAX if limit is None else min(limit - len(found), PAGE_MAX)
         if place is not None:
@@ -256,7 +260,8 @@ async def _collect(
         )
         # The first page turns a time into the sequence that all are of.
         sequence = as_of = int(answer["sequence"])
-        total = answer.get("total") if first else total
+        if first:
+            total, redacted = answer.get("total"), bool(answer.get("redacted"))
         first, skip = False, 0
         if missing:
             # None is asked for as one: even that tells the sequence and the total.
@@ -265,8 +270,9 @@ async def _collect(
             found = page + found if asked.way == "before" else found + page
             place = answer["next"]
         else:
-            return found, _End(sequence, place, total, more=bool(answer[asked.operation]))
-    return found, _End(sequence, place, total, more=place is not None)
+            more = bool(answer[asked.operation])
+            return found, _End(sequence, place, total, more, redacted)
+    return found, _End(sequence, place, total, place is not None, redacted)
 
 
 def _encode(sequence: int, place: object, asked: Listing[Any]) -> str:

@@ -19,7 +19,7 @@ from memfold.client import Client, Intent
 from memfold.defining import Schema, definition_fields
 from memfold.definitions import Content
 from memfold.documents import MemoryUpdate
-from memfold.errors import InvalidRequest, RevisionConflict
+from memfold.errors import InvalidRequest, NotFound, RevisionConflict
 from memfold.reads import DefinitionState, MemoryRead, WorkingMemoryState, memory_read
 from memfold.receipts import NO_CHANGE, Receipt
 from memfold.wire import read_event
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 REVERTS_MAX: Final = 10
 """How often a revert reads anew because somebody else wrote meanwhile."""
+_MAYBE_ERASED: Final = (
+    "there is no memory as of {}, and it may have been erased since: to empty it, use replace()"
+)
 
 
 class WorkingMemory:
@@ -156,12 +159,16 @@ class WorkingMemory:
 
         Raises:
             InvalidRequest: a path in a text, or one that does not lead through objects.
+            NotFound: there is no memory of then, and something of the resource was erased since: it
+                may have been that. Nothing was published.
             RevisionConflict: others wrote without pause.
         """
         self._client.check_writable()
         self._check_owner()
         for tries_left in reversed(range(REVERTS_MAX)):
             now, then = await self.read(), await self.read(as_of=to)
+            if then.redacted and then.state is None and now.state is not None and then.sequence:
+                raise NotFound(_MAYBE_ERASED.format(then.sequence))
             change = restored(_content(now), _content(then), path)
             if change is None:
                 return NO_CHANGE

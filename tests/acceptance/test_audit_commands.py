@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_the_log_of_one_document_shows_what_each_event_changed(
 ) -> None:
     _, first, second, text, _ = data[1]
     out = run(data, "log", "ada", "--of", "memory").out
-    assert f"because of t m1\n  + /age: 5\n  + /city: Berlin\n{second}.0 " in out
+    assert f'because of t m1\n  + /age: 5\n  + /city: "Berlin"\n{second}.0 ' in out
     ran = run(data, "log", "ada", "--path", "/age", "--since", str(first), "--json")
     [change] = [json.loads(line) for line in ran.out.splitlines()]
     assert (change["sequence"], change["changes"]) == (
@@ -95,7 +96,7 @@ def test_the_log_of_one_document_shows_what_each_event_changed(
     ran = run(data, "log", "ada", "--of", "memory", "--thread", "t", "--until", str(text), "--json")
     assert [json.loads(line)["sequence"] for line in ran.out.splitlines()] == [text]
     out = run(data, "log", "ada", "--of", "details", "--thread", "t").out
-    assert "+ /title: About Berlin" in out
+    assert '+ /title: "About Berlin"' in out
     assert run(data, "log", "nobody", "--of", "memory").code == 3
     assert run(data, "log", "ada", "--of", "memory", "--all").code == 2
 
@@ -109,9 +110,17 @@ def test_blame_shows_who_set_what_and_because_of_which_message(
     assert (entry["path"], entry["value"], entry["event"]["actor"]) == ("/city", "Berlin", "bot")
     assert entry["event"]["evidence"][0]["text"] == "I love [b]Berlin"
     out = run(data, "blame", "ada").out
-    assert "/city  Mars" in out
-    assert f"{second}.0" in out
-    assert "a \\x1b[31mjoke" in out
+    # The event stands above what it set, as in the log.
+    assert re.search(
+        rf"\n{second}\.0 \S+ bot WorkingMemoryUpdated: a \\x1b\[31mjoke\n  /city  \"Mars\"\n$", out
+    )
+    out = run(data, "blame", "ada", "--as-of", str(first)).out
+    assert re.search(
+        rf"\n{first}\.0 \S+ bot WorkingMemoryUpdated\n"
+        r"  because of t m1 user \(bot\): I love \[b\]Berlin\n"
+        r'  /age  5\n  /city  "Berlin"\n$',
+        out,
+    )
     found = run_json(data, "blame", "ada", "--thread", "t")
     assert [(each["line"], each["event"]["sequence"]) for each in found["entries"]] == [
         (1, text),
@@ -133,9 +142,12 @@ def test_diff_shows_before_after_and_who(data: tuple[Path, list[int]]) -> None:
         ("changed", "/city", "Berlin", "Mars"),
     ]
     assert {each["event"]["sequence"] for each in found["entries"]} == {second}
+    out = run(data, "diff", "ada", str(first), str(second)).out
+    assert re.search(
+        rf'\n{second}\.0 \S+ bot .*\n  - /age: 5\n  ~ /city: "Berlin" -> "Mars"\n$', out
+    )
     out = run(data, "diff", "ada", str(text), "--thread", "t").out
-    assert "-    2  - two" in out
-    assert "+    2  - three" in out
+    assert re.search(r"\n\d+\.0 \S+ bot .*\n  -    2  - two\n  \+    2  - three\n$", out)
     assert "\x1b" not in out
     assert run(data, "diff", "ada", str(second), str(first)).code == 2
 
@@ -153,7 +165,7 @@ def test_on_a_terminal_the_kinds_of_differences_have_colours(data: tuple[Path, l
     shown = os.read(ours, 1 << 16).decode()
     os.close(ours)
     assert done.returncode == 0
-    assert "\x1b[32m+ /city" in shown
+    assert "\x1b[32m  + /city" in shown
 
 
 def test_revert_publishes_what_it_restores_and_why(data: tuple[Path, list[int]]) -> None:
@@ -189,3 +201,36 @@ def test_a_revert_that_the_definition_forbids_is_a_conflict(data: tuple[Path, li
     first = json.loads(found[0])["sequence"]
     ran = run(data, "revert", "strict", str(first), "--reason", "x", "--json")
     assert (ran.code, ran.error()["code"]) == (4, "rejected")
+
+
+async def erase(directory: Path) -> int:
+    """Erase one of two changes; return the sequence of the first one."""
+    async with local(directory, actor="bot") as memory:
+        gone = memory.resource("gone")
+        first = await gone.working_memory.merge({"n": "1"})
+        second = await gone.working_memory.merge({"m": "secret"})
+        await gone.working_memory.merge({"n": 1})
+        await gone.thread("t").append(memfold.Message(id="m1", role="user", content="hello"))
+        await memory.erase_event((second.sequence, 0))
+        return first.sequence
+
+
+def test_what_is_of_a_redacted_past_says_so(data: tuple[Path, list[int]]) -> None:
+    first = str(asyncio.run(erase(data[0])))
+    for asked in (("blame", "gone", "--as-of", first), ("diff", "gone", first)):
+        assert run_json(data, *asked)["redacted"] is True
+        assert "\nredacted: something of this resource was erased since\n" in run(data, *asked).out
+    # A number is not the text of its digits.
+    assert '~ /n: "1" -> 1\n' in run(data, "diff", "gone", first).out
+    for asked in (
+        ("messages", "gone", "--as-of", first),
+        ("messages", "gone", "--as-of", first, "--last", "3"),
+        ("threads", "gone", "--as-of", first),
+    ):
+        assert run_json(data, *asked)["redacted"] is True
+        ran = run(data, *asked)
+        assert "redacted" not in ran.out
+        assert "redacted: " in ran.err
+    assert "redacted: " in run(data, "log", "gone", "--until", first).err
+    assert "redacted" not in run_json(data, "messages", "gone")
+    assert run_json(data, "blame", "gone")["redacted"] is False

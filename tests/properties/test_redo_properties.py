@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,10 +138,6 @@ def test_a_difference_names_the_last_event_that_made_it(updates: list[Update], f
     found = traced_differences(start, trace)
     old, new = parts(start), parts(end)
     if isinstance(start, str) and isinstance(end, str):
-        kept = [line for line in trace.provenance if line[0] == 0]
-        assert len([each for each in found if each.kind == "removed"]) == len(
-            start.split("\n")
-        ) - len(kept)
         return
     assert {each.path for each in found if each.path is not None} == {
         at for at in old.keys() | new.keys() if old.get(at) != new.get(at)
@@ -158,6 +154,67 @@ def test_a_difference_names_the_last_event_that_made_it(updates: list[Update], f
         assert len({str(value) for value in values[settled:]}) == 1
         if each.kind == "removed":
             assert values[settled - 1] is not None or each.path in replaced_leaves(steps, settled)
+
+
+TEXTS = st.sampled_from(["- a", "- a\n- b", "- b\n- a", "- a\n- b\n- a", "- c\n- a", ""])
+TEXT_UPDATES = st.one_of(
+    TEXTS.map(lambda content: MemoryReplaced(scope="resource", content=content)),
+    TEXTS.map(lambda content: MemoryReplaced(scope="resource", content=content)),
+    TEXTS.map(lambda content: MemoryAppended(scope="resource", content=content)),
+    st.tuples(st.sampled_from(["- a", "\n", "- b\n", "b\n- ", "a\n"]), TEXTS).map(
+        lambda pair: MemoryEdited(
+            scope="resource", content=Edit(search=pair[0], replacement=pair[1])
+        )
+    ),
+    st.just(MemoryReplaced(scope="resource", content={"a": 1})),
+)
+
+
+@given(TEXTS, st.lists(TEXT_UPDATES, min_size=1, max_size=8))
+def test_the_differences_of_two_texts_are_exact(start: str, updates: list[Update]) -> None:
+    """They make the one of the other, and each line names an event that touched it."""
+    steps = applied([MemoryReplaced(scope="resource", content=start), *updates])
+    trace = traced(start)
+    for document, mode, change in steps[1:]:
+        trace.update(mode, copy(change), document.changed)
+        if isinstance(document.content, str):
+            found = traced_differences(start, trace)
+            check_lines(start, document.content, found, steps)
+
+
+def check_lines(start: str, end: str, found: list[Difference], steps: Applied) -> None:
+    """Check the differences of two texts against the texts there were after each single event."""
+    old, new = start.split("\n"), end.split("\n")
+    removed = {cast("int", each.line): each for each in found if each.kind == "removed"}
+    added = {cast("int", each.line): each for each in found if each.kind == "added"}
+    assert len(removed) + len(added) == len(found)
+    left = [line for number, line in enumerate(old, start=1) if number not in removed]
+    there = iter(left)
+    made = [
+        added[number].after if number in added else next(there)
+        for number in range(1, len(left) + len(added) + 1)
+    ]
+    assert made == new
+    assert bool(found) == (start != end)
+    texts = [document.content for document, _, _ in steps]
+    positions = [document.changed for document, _, _ in steps]
+    for line, each in [*removed.items(), *added.items()]:
+        assert each.position is not None
+        step = positions.index(each.position)
+        assert step > 0
+        # The event changed the text, which had such a line before it, or has it since.
+        before, after = (lines_of(texts[at]) for at in (step - 1, step))
+        assert before != after
+        if each.kind == "removed":
+            assert each.before == old[line - 1]
+            assert each.before in before
+        else:
+            assert each.after == new[line - 1]
+            assert each.after in after
+
+
+def lines_of(content: Content | None) -> list[str]:
+    return content.split("\n") if isinstance(content, str) else []
 
 
 def replaced_leaves(steps: Applied, number: int) -> set[str]:

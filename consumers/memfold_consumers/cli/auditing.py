@@ -22,7 +22,15 @@ from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK
 from memfold_consumers.cli.filters import moment
 from memfold_consumers.cli.options import Options
-from memfold_consumers.cli.output import Printer, compact, flush, write_json
+from memfold_consumers.cli.output import (
+    REDACTED,
+    Printer,
+    compact,
+    flush,
+    note_redacted,
+    part,
+    write_json,
+)
 from memfold_consumers.cli.reading import ACTOR, check, check_known, pages
 
 if TYPE_CHECKING:
@@ -32,8 +40,9 @@ _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "ye
 _SINCE = {
     "unchanged": "",
     "changed": " [changed since]",
-    "deleted": " [deleted since]",
+    "deleted": " [deleted]",
     "appended": " [appended later]",
+    "erased": " [erased]",
     "unknown": " [no such message]",
 }
 
@@ -69,9 +78,11 @@ async def history(options: Options, asked: Question, since: str | None, until: s
     number = 0
     async with engine(options, actor=ACTOR) as access:
         out = None if options.json else Printer()
-        async for page, sequence in pages(
+        async for page, sequence, redacted in pages(
             access, "document_history", "changes", asked.resource, arguments
         ):
+            if redacted and number == 0:
+                note_redacted()
             for change in map(DocumentChange.from_json, page):
                 at = change.sequence if isinstance(start, int) else change.time
                 if start is not None and at <= start:  # type: ignore[operator]  # both are one kind
@@ -103,26 +114,27 @@ async def blame(options: Options, asked: Question, as_of: str | None) -> int:
         return OK
     out = Printer()
     out.heading(f"{asked.name()}: {found.format or 'none'}, as of sequence {found.sequence}")
+    if found.redacted:
+        out.line(REDACTED)
     last: ChangeEvent | None = None
-    for entry in found.entries:
-        place = entry.path if entry.line is None else f"{entry.line:>4}"
-        out.line(f"{place}  {compact(entry.value)}")
-        # Neighbours that one event has set are told of once.
-        if entry.event is not None and entry.event != last:
+    for number, entry in enumerate(found.entries):
+        if number == 0 or entry.event != last:
             _print_event(out, entry.event)
         last = entry.event
+        place = entry.path if entry.line is None else f"{entry.line:>4}"
+        out.line(f"  {place}  {part(entry.value, entry.line)}")
     return OK
 
 
 async def diff(options: Options, asked: Question, start: str, end: str | None) -> int:
     """Print what differs in a document between two moments: before, after, who."""
     check(asked.resource, asked.thread)
-    first, last = _moment("START", start), _moment("END", end)
+    first, until = _moment("START", start), _moment("END", end)
     assert first is not None, "it was given"
     async with engine(options, actor=ACTOR) as access:
         accounts = await _accounts(access, asked)
         found: Diff = await access.patiently(
-            lambda: accounts.diff(first, last, path=asked.path, fresh=True)
+            lambda: accounts.diff(first, until, path=asked.path, fresh=True)
         )
         if not found.entries:
             await check_known(access, asked.resource, asked.thread)
@@ -131,11 +143,14 @@ async def diff(options: Options, asked: Question, start: str, end: str | None) -
         return OK
     out = Printer()
     out.heading(f"{asked.name()}: from sequence {found.start} to {found.sequence}")
+    if found.redacted:
+        out.line(REDACTED)
+    last: ChangeEvent | None = None
     for number, entry in enumerate(found.entries):
-        _print_difference(out, entry)
-        following = found.entries[number + 1 : number + 2]
-        if entry.event is not None and [each.event for each in following] != [entry.event]:
+        if number == 0 or entry.event != last:
             _print_event(out, entry.event)
+        last = entry.event
+        _print_difference(out, entry)
     return OK
 
 
@@ -191,38 +206,42 @@ def _memory(access: Access, asked: Question) -> WorkingMemory:
 
 
 def _print_change(out: Printer, change: DocumentChange) -> None:
-    _print_head(out, change, "")
+    _print_head(out, change)
     for source in change.evidence:
         out.line(f"  because of {source['thread']} {source['message']}", "dim")
     if change.definition is not None:
         out.line(f"  {compact(change.definition)}")
     for each in change.changes:
-        _print_difference(out, each, "  ")
+        _print_difference(out, each)
 
 
-def _print_difference(out: Printer, entry: DiffEntry | Touched, indent: str = "") -> None:
+def _print_difference(out: Printer, entry: DiffEntry | Touched) -> None:
     sign, style = _SIGNS[entry.kind]
     place = f"{entry.path}: " if entry.line is None else f"{entry.line:>4}  "
+    before, after = part(entry.before, entry.line), part(entry.after, entry.line)
     if entry.kind == "changed":
-        out.line(f"{indent}{sign} {place}{compact(entry.before)} -> {compact(entry.after)}", style)
+        out.line(f"  {sign} {place}{before} -> {after}", style)
     else:
-        value = entry.before if entry.kind == "removed" else entry.after
-        out.line(f"{indent}{sign} {place}{compact(value)}", style)
+        out.line(f"  {sign} {place}{before if entry.kind == 'removed' else after}", style)
 
 
-def _print_head(out: Printer, event: ChangeEvent | DocumentChange, indent: str) -> None:
+def _print_head(out: Printer, event: ChangeEvent | DocumentChange) -> None:
     why = "" if event.reason is None else f": {event.reason}"
     reverts = "" if event.reverts is None else f", reverts to {event.reverts['sequence']}"
     head = f"{event.sequence}.{event.index} {event.time:%Y-%m-%dT%H:%M:%SZ} {event.actor}"
-    out.line(f"{indent}{head} {event.type}{reverts}{why}", "cyan")
+    out.line(f"{head} {event.type}{reverts}{why}", "cyan")
 
 
-def _print_event(out: Printer, event: ChangeEvent) -> None:
-    _print_head(out, event, "      ")
+def _print_event(out: Printer, event: ChangeEvent | None) -> None:
+    """Print the event above the parts that it is behind: neighbours have it once."""
+    if event is None:
+        out.line("by an event that is not there any more", "cyan")
+        return
+    _print_head(out, event)
     for source in event.evidence:
         _print_source(out, source, "because of")
     if event.more_evidence:
-        out.line(f"        and {event.more_evidence} more messages", "dim")
+        out.line(f"  and {event.more_evidence} more messages", "dim")
     if event.cause is not None and event.cause not in event.evidence:
         _print_source(out, event.cause, "caused by")
 
@@ -232,4 +251,4 @@ def _print_source(out: Printer, source: SourceMessage, how: str) -> None:
     who = "" if source.role is None else f" {source.role} ({source.actor})"
     text = "" if source.text is None else f": {source.text}{more}"
     named = f"{source.thread} {source.message}"
-    out.line(f"        {how} {named}{who}{_SINCE[source.since]}{text}", "dim")
+    out.line(f"  {how} {named}{who}{_SINCE[source.since]}{text}", "dim")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memfold_consumers.cli.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+REDACTED: Final = "redacted: something of this resource was erased since"
 
 
 def write_json(value: object) -> None:
@@ -83,6 +86,11 @@ class Printer:
         self.console.print(Text(text, style=style))
 
 
+def note_redacted() -> None:
+    """Say on stderr, beside a list that others may read, that it is of a past with a hole."""
+    Printer(stderr=True).line(REDACTED)
+
+
 def pretty(value: Any) -> str:  # noqa: ANN401  # any JSON value
     """Return JSON with indentation, for people."""
     import orjson
@@ -95,6 +103,15 @@ def compact(value: Any) -> str:  # noqa: ANN401  # any JSON value
     import orjson
 
     return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def part(value: Any, line: int | None) -> str:  # noqa: ANN401  # any JSON value
+    """Return a line of a text as it is, a part of JSON on one line: there 1 is not "1"."""
+    import orjson
+
+    if line is not None and isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()
 
 
 def _cell(value: object) -> str:

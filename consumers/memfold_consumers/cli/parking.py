@@ -32,7 +32,7 @@ async def listed(options: Options, resource: str | None, *, everything: bool) ->
     check(resource, None)
     async with engine(options, actor=ACTOR) as access:
         asked = {"everything": everything}
-        found, sequence = await read_all(access, "parked", resource, asked)
+        found, sequence, _ = await read_all(access, "parked", resource, asked)
         if not found and resource is not None:
             await check_known(access, resource, None, sequence)
     if options.json:
@@ -112,7 +112,7 @@ async def discard(options: Options, position: str, reason: str) -> int:
 async def redrive(options: Options) -> int:
     """Have the engine fold again, if that changes anything, and print what became of each."""
     async with engine(options, actor=ACTOR) as access:
-        found, _ = await read_all(access, "parked", None, {"check": True})
+        found, *_ = await read_all(access, "parked", None, {"check": True})
         ready = [each for each in found if each["readable"]]
         told: list[Answer] = []
         if ready:

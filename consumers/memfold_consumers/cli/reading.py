@@ -11,7 +11,14 @@ from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import DIVERGED, OK, report
 from memfold_consumers.cli.filters import MessageFilters, ThreadFilters, moment
 from memfold_consumers.cli.options import Options
-from memfold_consumers.cli.output import Printer, compact, flush, write_json
+from memfold_consumers.cli.output import (
+    REDACTED,
+    Printer,
+    compact,
+    flush,
+    note_redacted,
+    write_json,
+)
 from memfold_consumers.cli.showing import Answer, flat, print_change, print_memory, print_messages
 
 ACTOR: Final = "memfold-cli"
@@ -46,8 +53,9 @@ async def show(
         messages: list[Answer] = found["messages"]
         if found["next"] is not None and len(messages) < last:
             arguments = {"thread": thread, "before": found["next"], "as_of": sequence}
-            older, _ = await _newest(access, resource, arguments, last - len(messages))
+            older, *_ = await _newest(access, resource, arguments, last - len(messages))
             messages = older + messages
+        redacted = bool(found.get("redacted"))
         memories: Answer = found["working_memory"]
         own = memories["resource"] if thread is None else memories["thread"]
         if not messages and own is None and found["thread_state"] is None:
@@ -61,7 +69,7 @@ async def show(
                 "messages": messages,
                 "sequence": sequence,
                 "lag": found["lag"],
-                **({"redacted": True} if found.get("redacted") else {}),
+                **redacted_field(redacted),
                 "parked": found["parked"],
             }
         )
@@ -69,8 +77,8 @@ async def show(
     out = Printer()
     where = resource if thread is None else f"{resource}, thread {thread}"
     out.heading(f"{where}: sequence {sequence}, lag {found['lag']}")
-    if found.get("redacted"):
-        out.line("redacted: something of this resource was erased since")
+    if redacted:
+        out.line(REDACTED)
     if found["parked"]:
         number = found["parked"]
         out.line(f"{number} parked: could not be understood, see memfold parked", "yellow")
@@ -95,18 +103,26 @@ async def messages(
     arguments: Answer = {"thread": thread, **filters.arguments()}
     async with engine(options, actor=ACTOR) as access:
         if last is None:
-            found, sequence = await read_all(access, "messages", resource, arguments)
+            found, sequence, redacted = await read_all(access, "messages", resource, arguments)
         else:
             minimum = await access.last_sequence()
-            found, sequence = await _newest(access, resource, arguments, last, minimum)
+            found, sequence, redacted = await _newest(access, resource, arguments, last, minimum)
         if not found:
             await check_known(access, resource, thread, sequence)
     if options.json:
         write_json(
-            {"resource": resource, "thread": thread, "messages": found, "sequence": sequence}
+            {
+                "resource": resource,
+                "thread": thread,
+                "messages": found,
+                "sequence": sequence,
+                **redacted_field(redacted),
+            }
         )
-    else:
-        print_messages(Printer(), found, with_thread=thread is None)
+        return OK
+    if redacted:
+        note_redacted()
+    print_messages(Printer(), found, with_thread=thread is None)
     return OK
 
 
@@ -114,14 +130,17 @@ async def threads(options: Options, resource: str | None, filters: ThreadFilters
     """Print the threads of a resource, or of all of them, in the order that is asked for."""
     check(resource, None)
     async with engine(options, actor=ACTOR) as access:
-        found, sequence = await read_all(
+        found, sequence, redacted = await read_all(
             access, "threads", resource, filters.arguments(), first=filters.first
         )
         if not found and resource is not None:
             await check_known(access, resource, None, sequence)
     if options.json:
-        write_json({"resource": resource, "threads": found, "sequence": sequence})
+        listed = {"resource": resource, "threads": found, "sequence": sequence}
+        write_json(listed | redacted_field(redacted))
         return OK
+    if redacted:
+        note_redacted()
     columns = (
         _THREAD_COLUMNS if resource is not None else {"resource": "resource"} | _THREAD_COLUMNS
     )
@@ -158,7 +177,11 @@ async def log(
     number = 0
     async with engine(options, actor=ACTOR) as access:
         out = None if options.json else Printer()
-        async for page, sequence in pages(access, "history", "changes", resource, arguments):
+        async for page, sequence, redacted in pages(
+            access, "history", "changes", resource, arguments
+        ):
+            if redacted and number == 0:
+                note_redacted()
             for change in page:
                 if out is None:
                     write_json({name: change.get(name) for name in _CHANGE_FIELDS})
@@ -205,18 +228,19 @@ async def _ask(access: Access, operation: str, resource: str, arguments: Answer)
 
 async def pages(
     access: Access, operation: str, key: str, resource: str | None, arguments: Answer
-) -> AsyncIterator[tuple[list[Answer], int]]:
-    """Yield pages, oldest first, each with the sequence that the first one was computed at."""
+) -> AsyncIterator[tuple[list[Answer], int, bool]]:
+    """Yield pages, oldest first, with the sequence of the first one, and if that is redacted."""
     asked: Answer = {**arguments, "limit": PAGE}
     minimum = await access.last_sequence()
     sequence: int | None = None
+    redacted = False
     while True:
         answer = await access.ask(operation, resource, asked, min_sequence=minimum)
         if sequence is None:
-            sequence = int(answer["sequence"])
+            sequence, redacted = int(answer["sequence"]), bool(answer.get("redacted"))
             if operation in _AS_OF:
                 asked["as_of"] = sequence
-        yield answer[key], sequence
+        yield answer[key], sequence, redacted
         if answer["next"] is None:
             return
         asked["after"] = answer["next"]
@@ -229,29 +253,37 @@ async def read_all(
     arguments: Answer,
     *,
     first: int | None = None,
-) -> tuple[list[Answer], int]:
-    """Return all of a list, or the first ones, and the sequence it was read at."""
+) -> tuple[list[Answer], int, bool]:
+    """Return all of a list, or the first ones, its sequence, and whether that is redacted."""
     found: list[Answer] = []
-    sequence = 0
-    async for page, at in pages(access, operation, operation, resource, arguments):
+    sequence, redacted = 0, False
+    async for page, at, is_redacted in pages(access, operation, operation, resource, arguments):
         found += page
-        sequence = at
+        sequence, redacted = at, is_redacted
         if first is not None and len(found) >= first:
-            return found[:first], sequence
-    return found, sequence
+            return found[:first], sequence, redacted
+    return found, sequence, redacted
+
+
+def redacted_field(redacted: bool) -> Answer:  # noqa: FBT001  # the field's value
+    """Return what an answer in JSON has of a past that something was erased of."""
+    return {"redacted": True} if redacted else {}
 
 
 async def _newest(
     access: Access, resource: str, arguments: Answer, last: int, minimum: int = 0
-) -> tuple[list[Answer], int]:
-    """Return the newest messages, page by page backwards, in the order of the log."""
+) -> tuple[list[Answer], int, bool]:
+    """Return the newest messages as ``read_all`` does, page by page backwards."""
     asked: Answer = {**arguments, "newest": True}
+    redacted = False
     pages: list[list[Answer]] = []
     missing = last
     while True:
         # None is asked for as one, so that even then the answer says what is known.
         asked["limit"] = min(max(missing, 1), PAGE)
         answer = await access.ask("messages", resource, asked, min_sequence=minimum)
+        if not pages:
+            redacted = bool(answer.get("redacted"))
         asked["as_of"] = asked.get("as_of", answer["sequence"])
         page: list[Answer] = answer["messages"] if missing else []
         pages.append(page)
@@ -259,7 +291,7 @@ async def _newest(
         if missing <= 0 or answer["next"] is None:
             break
         asked["before"] = answer["next"]
-    return [message for page in reversed(pages) for message in page], asked["as_of"]
+    return [message for page in reversed(pages) for message in page], asked["as_of"], redacted
 
 
 async def check_known(access: Access, resource: str, thread: str | None, sequence: int = 0) -> None:

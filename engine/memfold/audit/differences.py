@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
+from memfold.audit.lines import same_lines
 from memfold.audit.redo import Trace, redone
 from memfold.canonical import is_object, same
 from memfold.definitions import Content
@@ -150,23 +151,22 @@ def _all_removed(start: Content | None, trace: Trace) -> list[Difference]:
 
 
 def _line_differences(start: str, trace: Trace) -> list[Difference]:
+    """Return the lines that have no equal one in the other text, each with who touched it."""
     old, new = start.split("\n"), cast("str", trace.content).split("\n")
     whose = cast("Lines", trace.provenance)
+    kept = [(line[1], number) for number, line in enumerate(whose) if line[0] == 0]
     found: list[Difference] = []
-    taken = 0
-
-    def removed_before(end: int) -> Iterator[Difference]:
-        for number in range(taken, end):
-            gone = trace.gone_lines[0, number]
-            yield Difference("removed", line=number + 1, before=old[number], position=gone)
-
-    for number, (line, position) in enumerate(zip(new, whose, strict=True), start=1):
-        if position[0] == 0:
-            found += removed_before(position[1])
-            taken = position[1] + 1
-        else:
-            found.append(Difference("added", line=number, after=line, position=position))
-    found += removed_before(len(old))
+    taken = taken_new = 0
+    for number, number_new in [*same_lines(old, new, kept), (len(old), len(new))]:
+        found += (
+            Difference("removed", line=at + 1, before=old[at], position=trace.gone_lines[0, at])
+            for at in range(taken, number)
+        )
+        found += (
+            Difference("added", line=at + 1, after=new[at], position=whose[at])
+            for at in range(taken_new, number_new)
+        )
+        taken, taken_new = number + 1, number_new + 1
     return found
 
 

@@ -9,17 +9,19 @@ from typing import Any, Literal
 
 from memfold.reads import Read
 
-Since = Literal["unchanged", "changed", "deleted", "appended", "unknown"]
-"""What became of a message since a change named it."""
+Since = Literal["unchanged", "changed", "deleted", "appended", "erased", "unknown"]
+"""What became of a message since a change named it, up to now."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceMessage(Read):
     """A message that a change rests on, as it stood when the change came.
 
-    ``since`` says what became of it: "unchanged", "changed" or "deleted"; "appended": it came after
-    the change, and is shown as it was then; "unknown": there is none. ``text`` is what it says, its
-    first 4,096 characters; ``cut`` tells that there is more. ``actor`` is who published it.
+    ``since`` says what became of it up to now: "unchanged", "changed" or "deleted" (which it can
+    have been before the change: it is shown as it last was); "appended": it came after the change,
+    and is shown as it was then; "erased"; "unknown": there is none. ``text`` is what it says, its
+    first 4,096 characters; ``cut`` tells that there is more. ``actor``, ``sequence`` and ``index``
+    are those of the event that made it say so: of several about one message, not of the first.
     """
 
     thread: str
@@ -40,7 +42,8 @@ class ChangeEvent(Read):
 
     ``mode`` is that of an update of a working memory. ``evidence`` are the messages that it names,
     ``more_evidence`` how many more did not fit; ``cause`` is the message that the event in
-    ``causation`` appended, if it did. ``reverts`` says which state it restored.
+    ``causation`` was about, if it was about one: the first event of that id in the resource, before
+    this one. ``reverts`` says which state it restored.
     """
 
     sequence: int
@@ -84,12 +87,14 @@ class BlameEntry(Read):
 class Blame(Read):
     """Who set each part of a document, as of ``sequence``.
 
-    ``format`` is "json", "markdown", or None where there was no document.
+    ``format`` is "json", "markdown", or None where there was no document. ``redacted`` says of a
+    past one that something of the resource was erased since.
     """
 
     sequence: int
     format: str | None
     entries: tuple[BlameEntry, ...]
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +115,18 @@ class DiffEntry(Read):
 
 @dataclass(frozen=True, slots=True)
 class Diff(Read):
-    """What differs in a document between the sequences ``start`` and ``sequence``."""
+    """What differs in a document between the sequences ``start`` and ``sequence``.
+
+    ``redacted`` says that something of the resource was erased since ``start``: both states are
+    what the rest makes of them.
+    """
 
     start: int
     sequence: int
     format_before: str | None
     format: str | None
     entries: tuple[DiffEntry, ...]
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
