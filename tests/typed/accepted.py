@@ -161,6 +161,7 @@ async def past(memory: memfold.Memory, thread: memfold.Thread) -> None:
     blame = await wm.blame(path="/a", as_of=7)
     assert_type(blame, memfold.Blame)
     assert_type(blame.entries, tuple[memfold.BlameEntry, ...])
+    assert_type(blame.redacted, bool)
     event = blame.entries[0].event
     assert_type(event, memfold.ChangeEvent | None)
     if event is not None:
@@ -169,6 +170,7 @@ async def past(memory: memfold.Memory, thread: memfold.Thread) -> None:
     diff = await wm.diff(7, NOON)
     assert_type(diff, memfold.Diff)
     assert_type(diff.entries, tuple[memfold.DiffEntry, ...])
+    assert_type(diff.redacted, bool)
     assert_type(diff.to_json(), dict[str, Any])
     assert_type(thread.details, memfold.Details)
     assert_type(await thread.details.blame(), memfold.Blame)

@@ -94,7 +94,7 @@ def blame(
     Notes
     -----
     See [Blame and diff](../audit/blame-and-diff.md). ``--json``: ``{"resource", "thread",
-    "sequence", "format", "entries": [{"path", "line", "value", "event"}]}``.
+    "sequence", "format", "entries": [{"path", "line", "value", "event"}], "redacted"}``.
     """
     from memfold_consumers.cli import auditing
 
@@ -129,7 +129,7 @@ def diff(
     -----
     See [Blame and diff](../audit/blame-and-diff.md). ``--json``: ``{"resource", "thread", "start",
     "sequence", "format_before", "format", "entries": [{"kind", "path", "line", "before", "after",
-    "event"}]}``.
+    "event"}], "redacted"}``.
     """
     from memfold_consumers.cli import auditing
 

@@ -84,7 +84,8 @@ def messages(
     Notes
     -----
     A time without a time zone is UTC, and both bounds are included. ``--json``: ``{"resource",
-    "thread", "messages", "sequence"}``, with the shapes of [Queries](queries.md#shapes).
+    "thread", "messages", "sequence"}``, with the shapes of [Queries](queries.md#shapes); of a past
+    that something was erased of, also ``"redacted": true``.
     """
     from memfold_consumers.cli import reading
     from memfold_consumers.cli.filters import MessageFilters
@@ -125,7 +126,8 @@ def threads(
 
     Notes
     -----
-    The live ones. ``--json``: ``{"resource", "threads", "sequence"}``, with the shapes of
+    The live ones. ``--json``: ``{"resource", "threads", "sequence"}`` (of a past that something was
+    erased of, also ``"redacted": true``), with the shapes of
     [Queries](queries.md#shapes).
     """
     from memfold_consumers.cli import reading
