@@ -217,6 +217,7 @@ async def erase(directory: Path) -> int:
 
 def test_what_is_of_a_redacted_past_says_so(data: tuple[Path, list[int]]) -> None:
     first = str(asyncio.run(erase(data[0])))
+    asked: tuple[str, ...]
     for asked in (("blame", "gone", "--as-of", first), ("diff", "gone", first)):
         assert run_json(data, *asked)["redacted"] is True
         assert "\nredacted: something of this resource was erased since\n" in run(data, *asked).out
