@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from memfold.erasure import FACET, Erasure, Part, part_of, said_again
+from memfold.erasure import FACET, Erasure, Part, part_of, said_again, same_token
 from memfold.ids import encode_token
 from memfold.jetstream import api, read_recorded
 from memfold.refilled import Refilled
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int | None], None]
 """Called with a phase, how much of it is done, and of how much, if that is known."""
 
+TOKENS: Final = 7
+"""Of a stored subject."""
 _HASHES: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -96,21 +98,63 @@ class Search:
                 return [f"{head}.{thread}.{FACET}.*"]
 
     async def _odd(self, before: int) -> AsyncIterator[Recorded]:
-        """Yield parked messages whose subject means the target in another form than its own."""
-        if self._erasure.target not in {"resource", "thread"}:
-            return
-        parked, _ = await self._client.queries.pages("parked", None, "parked")
-        for each in parked:
-            if each["reason"] != "subject_not_canonical" or each["sequence"] >= before:
-                continue
-            message = await read_recorded(
-                self._client.connection,
-                self._stream,
-                each["sequence"],
-                refilled=self._refilled,
-            )
-            if message is not None:
+        """Yield the messages whose subject means the target in another form than its own.
+
+        They were parked. The server's index of subjects has them whatever became of them there:
+        discarded, not folded yet, or dropped by an erasure that was cut off.
+        """
+        for filter_ in await self._odd_filters():
+            async for message in matching(
+                self._client, self._stream, filter_, before, refilled=self._refilled
+            ):
                 yield message
+
+    async def _odd_filters(self) -> list[str]:
+        match self._erasure.target:
+            case "resource" | "thread":
+                wanted = [f"{self._stream}.events.>"]
+            case "message":
+                facets = ("messages", FACET)
+                wanted = [f"{self._stream}.events.*.*.*.{facet}.*" for facet in facets]
+            case _:
+                wanted = [f"{self._stream}.events.*.*.*.{FACET}.*"]
+        found: set[str] = set()
+        for filter_ in wanted:
+            async for subject in subjects(self._client, self._stream, filter_):
+                tokens = subject.split(".")
+                if self._is_odd(tokens):
+                    # A wildcard that was published as a token matches itself, too.
+                    found.add(".".join("*" if each == ">" else each for each in tokens))
+        return sorted(found)
+
+    def _is_odd(self, tokens: list[str]) -> bool:
+        erasure = self._erasure
+        if len(tokens) != TOKENS:
+            return False
+        pairs = [(tokens[3], erasure.resource)]
+        if erasure.target != "resource":
+            pairs.append((tokens[4], erasure.thread))
+        return all(same_token(written, name) for written, name in pairs) and any(
+            name is not None and written != encode_token(name) for written, name in pairs
+        )
+
+
+async def subjects(client: Client, stream: str, filter_: str) -> AsyncIterator[str]:
+    """Yield the subjects of a stream that match a filter, some of them perhaps twice."""
+    read, total = 0, 0
+    while True:
+        body = {"subjects_filter": filter_, "offset": read}
+        answer = await api(client.connection, f"STREAM.INFO.{stream}", body)
+        page: dict[str, int] = answer["state"].get("subjects") or {}
+        for subject in page:
+            yield subject
+        read += len(page)
+        before, total = total, int(answer.get("total", 0))
+        if total < before:
+            # What another erasure has taken away meanwhile has moved the others to the front.
+            read = 0
+        elif not page or read >= total:
+            return
 
 
 async def matching(

@@ -14,9 +14,12 @@ import pytest
 
 import memfold
 from memfold import Memory, Message
+from memfold.building import build
 from memfold.erasing import Eraser
 from memfold.errors import EngineUnavailable, Rejected
 from memfold.jetstream import api, erase_message, read_recorded
+from memfold.limits import FOLD_VERSION
+from memfold.subjects import Address
 from memfold_consumers.settings import EngineSettings
 from memfold_projections.content import content_digests
 from memfold_projections.store import Store
@@ -401,6 +404,67 @@ async def test_an_event_under_a_token_of_another_form_goes_with_its_resource(
         assert [each["sequence"] for each in await memory.parked()] == [answer["seq"]]
         await owner.erase()
         assert await memory.parked() == []
+    assert files_with(tmp_path, SECRET) == []
+    assert columns_with(tmp_path, SECRET) == []
+
+
+async def publish_odd(memory: Memory, id_: str, message: str) -> int:
+    """Publish a message of alice's thread t1 under another form of her token; it is parked."""
+    body = {"id": message, "role": "user", "content": SECRET}
+    event = {
+        "specversion": "1.0",
+        "id": id_,
+        "type": "MessageAppended",
+        "source": "bot",
+        "data": {"message": body},
+    }
+    client = memory._client.connection.client
+    subject = "memfold.publish.%61lice.t1.messages.bot"
+    answer = orjson.loads((await client.request(subject, orjson.dumps(event))).data)
+    return int(answer["seq"])
+
+
+@pytest.mark.parametrize("target", ["message", "thread", "resource", "event"])
+@pytest.mark.parametrize("before", ["nothing", "discarded", "cut off"])
+async def test_an_event_under_a_token_of_another_form_is_found_for_every_target(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, before: str
+) -> None:
+    """Also once it was discarded, and once the engine has dropped its copy and knows of none."""
+
+    async def died(*_: object) -> None:
+        raise ConnectionError
+
+    async with engine(broker, tmp_path / "one") as memory:
+        await memory.resource("alice").thread("t1").append(Message(role="user", content=NEAR))
+        place = await publish_odd(memory, "x1", "m1")
+        await (await memory.resource("bob").working_memory.merge({"city": NEAR})).applied()
+        [parked] = await memory.parked()
+        assert parked["reason"] == "subject_not_canonical"
+        if before == "discarded":
+            address = Address(None, None, "erasure", "bot")
+            told = {"fold_version": FOLD_VERSION, "reason": "bad"}
+            data = {"sequence": place, "index": 0, **told}
+            discard = build(address, "ParkedDiscarded", data)
+            await (await memory._client.publish([discard], alone=True)).applied()
+            assert await memory.parked() == []
+        eraser = Eraser(
+            memory._client,
+            "alice",
+            None if target == "resource" else "t1",
+            target,
+            message="m1" if target == "message" else None,
+            position=(place, 0) if target == "event" else None,
+        )
+        if before == "cut off":
+            with monkeypatch.context() as patch:
+                patch.setattr(Eraser, "_delete", died)
+                with pytest.raises(ConnectionError):
+                    await eraser.run(reason=None, dry_run=False)
+            await settled(memory, 1)
+            assert await memory.parked() == []
+        report = await eraser.run(reason=None, dry_run=False)
+        assert any(first <= place <= last for first, last in report.sequences)
+        assert (await verify(memory))["ok"]
     assert files_with(tmp_path, SECRET) == []
     assert columns_with(tmp_path, SECRET) == []
 
