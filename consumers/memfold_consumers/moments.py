@@ -74,8 +74,18 @@ class Moments:
         """
         if past is None or self._store.generation.erased.get(resource or "", 0) <= past:
             return False
+        await self.check_erased(resource, past)
+        return True
+
+    async def check_erased(self, resource: str | None, past: int = 0) -> None:
+        """Check that the engine has dropped what was erased of a resource behind a sequence.
+
+        Raises:
+            NotYetConsistent: it is at it.
+        """
         pending = await asyncio.to_thread(self._store.erasures_pending)
-        if any(each.resource == resource and each.sequence > past for each in pending):
+        waiting = any(each.resource == resource and each.sequence > past for each in pending)
+        # The log is put in place first, then the generation that was folded from it.
+        if waiting or self._store.generation.rewrite != self._store.log.rewrite:
             message = "something of this past is being erased just now: ask again"
             raise NotYetConsistent(message)
-        return True

@@ -205,7 +205,9 @@ class Queries:
         self, resource: str | None, request: requests.AttachmentsRequest
     ) -> bytes:
         """Return which attachments the events of a resource refer to."""
-        return await self._blobs.answer_referred(_require(resource), request.hashes)
+        name = _require(resource)
+        await self._moments.check_erased(name)
+        return await self._blobs.answer_referred(name, request.hashes)
 
     async def outcome(self, resource: str | None, request: requests.OutcomeRequest) -> bytes:
         """Return what became of published events."""

@@ -134,10 +134,8 @@ class Eraser:
         restated = self._restated(sequence, found)
         chunks = 0
         if not dry_run:
-            await self._delete(sequence, found, restated)
-            chunks = await self._delete_resource_blobs()
+            chunks = await self._delete(sequence, found, restated)
             engines = await self._engines(sequence)
-            chunks += await self._delete_orphans(found)
         else:
             engines = {}
         sequences = ranges(sorted(message.sequence for message, _ in found.parts))
@@ -203,10 +201,11 @@ class Eraser:
 
     async def _delete(
         self, erasure: int, found: Found, restated: Sequence[tuple[Address, dict[str, Any]]]
-    ) -> None:
+    ) -> int:
+        """Delete in the streams, and return how many chunks of attachments it were."""
         sequences = sorted(message.sequence for message, _ in found.parts)
         if not sequences:
-            return
+            return await self._delete_resource_blobs()
         await self._wait_for_leaves(sequences[-1])
         spans = ranges(sequences)
         for start in range(0, len(spans), RANGES_MAX):
@@ -214,9 +213,12 @@ class Eraser:
             await self._client.publish([build(self._address, "Redacted", data)], alone=True)
         for batch in _batches(restated):
             await self._client.publish(batch, alone=True)
+        # The messages go last: where it is cut, they alone can name the attachments again.
+        chunks = await self._delete_resource_blobs() + await self._delete_orphans(erasure, found)
         for done, sequence in enumerate(sequences):
             await erase_message(self._client.connection, self._stream, sequence)
             self._progress("deleting", done + 1, len(sequences))
+        return chunks
 
     async def _wait_for_leaves(self, sequence: int) -> None:
         """Wait until the leaf of a message is published: later nobody can compute it."""
@@ -266,15 +268,25 @@ class Eraser:
             return 0
         return await self._delete_blobs(f"{self._stream}.blob.{encode_token(resource)}.>")
 
-    async def _delete_orphans(self, found: Found) -> int:
-        """Delete the attachments that only what was erased has referred to."""
+    async def _delete_orphans(self, erasure: int, found: Found) -> int:
+        """Delete the attachments that only what was erased has referred to.
+
+        An engine says so once it has dropped its own copies of that.
+        """
         resource = self._address.resource
         if resource is None or self._target == "resource":
             return 0
         hashes, deleted = sorted(found.hashes), 0
+        self._progress("waiting for the engine", 0, None)
         for start in range(0, len(hashes), 1000):
             part = hashes[start : start + 1000]
-            answer = await self._client.queries.ask("attachments", resource, {"hashes": part})
+            answer = await self._client.queries.ask(
+                "attachments",
+                resource,
+                {"hashes": part},
+                min_sequence=erasure,
+                timeout_s=self._timeout_s,
+            )
             for sha256 in set(part) - set(answer["referred"]):
                 deleted += await self._delete_blobs(
                     f"{self._stream}.blob.{encode_token(resource)}.{sha256}.>"

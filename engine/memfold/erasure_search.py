@@ -22,6 +22,7 @@ Progress = Callable[[str, int, int | None], None]
 TOKENS: Final = 7
 """Of a stored subject."""
 _HASHES: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_ESCAPE: Final = re.compile(rb"\\u00([0-9A-Fa-f]{2})")
 
 
 @dataclass(slots=True)
@@ -35,7 +36,10 @@ class Found:
         """Add a message with what of it is covered."""
         self.parts.append((message, part))
         for payload in (message.payload, *said_again(message)):
-            self.hashes.update(found.decode() for found in _HASHES.findall(payload))
+            # JSON may write a digit as an escape. Rather one too many: the engine knows better.
+            plain = _ESCAPE.sub(lambda match: bytes([int(match.group(1), 16)]), payload)
+            for form in (payload, plain):
+                self.hashes.update(found.decode() for found in _HASHES.findall(form))
 
 
 class Search:

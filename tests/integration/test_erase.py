@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ import memfold
 from memfold import Memory, Message
 from memfold.building import build
 from memfold.erasing import Eraser
-from memfold.errors import EngineUnavailable, Rejected
+from memfold.errors import EngineUnavailable, NotYetConsistent, Rejected
 from memfold.jetstream import api, erase_message, read_recorded
 from memfold.limits import FOLD_VERSION
 from memfold.subjects import Address
+from memfold_consumers.erasing import Erasing
 from memfold_consumers.settings import EngineSettings
 from memfold_projections.content import content_digests
 from memfold_projections.store import Store
@@ -387,6 +389,95 @@ async def test_attachments_go_with_what_alone_refers_to_them(
         data = str(resolved.content[0]["data"])
         assert NEAR in base64.b64decode(data.partition(",")[2]).decode()
     assert files_with(tmp_path, SECRET) == []
+
+
+@pytest.mark.parametrize("step", ["deleting", "asking", "waiting for the engine"])
+async def test_attachments_of_an_erasure_that_was_cut_go_when_it_is_run_again(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The messages alone name them, so they must still be there when that is done."""
+
+    class Died(Exception):
+        pass
+
+    left = 10**9
+
+    def tick(phase: str) -> None:
+        nonlocal left
+        if phase == step:
+            left -= 1
+        if left < 0:
+            raise Died
+
+    async def counted(*arguments: Any) -> bool:  # noqa: ANN401
+        tick("deleting")
+        return await erase_message(*arguments)
+
+    monkeypatch.setattr("memfold.erasing.erase_message", counted)
+    async with engine(broker, tmp_path / "one") as memory:
+        queries = memory._client.queries
+        ask = queries.ask
+
+        async def asked(operation: str, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+            tick("asking" if operation == "attachments" else "")
+            tick("waiting for the engine" if operation == "status" else "")
+            return await ask(operation, *arguments, **named)
+
+        cut = 0
+        while True:
+            thread = memory.resource("alice").thread(f"t{cut}")
+            data = base64.b64encode((f"{cut} {SECRET} " * 2000).encode()).decode()
+            part = {"type": "file", "data": f"data:text/plain;base64,{data}"}
+            await thread.append(Message(id="m", role="user", content=[part]))
+            await thread.update_message("m", metadata={"n": 1})
+            left = cut
+            with monkeypatch.context() as patch:
+                patch.setattr(queries, "ask", asked)
+                try:
+                    report = await thread.erase("m")
+                except Died:
+                    left = 10**9
+                    await thread.erase("m")
+                else:
+                    assert report.chunks == 1
+                    break
+            assert files_with(tmp_path / "broker" / "nats", f"{cut} {SECRET}") == []
+            cut += 1
+        assert cut == {"deleting": 3}.get(step, 1)
+    assert files_with(tmp_path, SECRET) == []
+
+
+async def test_an_engine_that_has_not_dropped_its_copies_does_not_say_what_is_referred_to(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several any may answer: one that still has what was erased would keep its attachments."""
+    may_go = asyncio.Event()
+    work = Erasing.work
+
+    async def held(*arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+        await may_go.wait()
+        return await work(*arguments)
+
+    monkeypatch.setattr(Erasing, "work", held)
+    async with engine(broker, tmp_path / "one") as memory:
+        thread = memory.resource("alice").thread("t")
+        data = base64.b64encode(NEAR.encode() * 2000).decode()
+        part = {"type": "file", "data": f"data:text/plain;base64,{data}"}
+        await thread.append(Message(id="m", role="user", content=[part]))
+        [message] = await thread.messages()
+        [sha256] = re.findall("[0-9a-f]{64}", str(message.content))
+        asked = ("attachments", "alice", {"hashes": [sha256]})
+        queries = memory._client.queries
+        assert (await queries.ask(*asked))["referred"] == [sha256]
+        erasing = asyncio.create_task(thread.erase("m"))
+        async with asyncio.timeout(60):
+            while not await memory.erasures():  # noqa: ASYNC110 - it is published.
+                await asyncio.sleep(0.01)
+        with pytest.raises(NotYetConsistent, match="being erased"):
+            await queries.ask(*asked, timeout_s=0.2)
+        may_go.set()
+        assert (await queries.ask(*asked))["referred"] == []
+        assert (await erasing).chunks == 1
 
 
 async def test_an_event_under_a_token_of_another_form_goes_with_its_resource(
