@@ -20,7 +20,9 @@ from memfold.requests import Queries
 PROOFS_MAX: Final = 300
 """Proofs in one answer: 40 nodes of 67 bytes each would fill it."""
 OLDER_MAX: Final = 16
-"""Older trees in one answer, and in one export."""
+"""Older trees in one answer."""
+HEADS_MAX: Final = 1000
+"""Older trees in one export."""
 PATIENCE_S: Final = 600.0
 """How long an engine may take to compute the tree for the first time."""
 PAUSE_S: Final = 0.05
@@ -58,11 +60,13 @@ class Export:
             LogDiverged: what the engine says does not fit together.
         """
         wanted = self.wanted
-        older = sorted({each for each in wanted.heads if 0 < each < self.size})[-OLDER_MAX:]
-        found = await self._prove([], older)
-        heads = [
-            {"size": size, **proved} for size, proved in zip(older, found["older"], strict=True)
-        ]
+        older = sorted({each for each in wanted.heads if 0 < each < self.size})[-HEADS_MAX:]
+        root = (await self._prove([], []))["root"]
+        heads: list[dict[str, Any]] = []
+        for start in range(0, len(older), OLDER_MAX):
+            sizes = older[start : start + OLDER_MAX]
+            found = (await self._prove([], sizes))["older"]
+            heads += [{"size": size, **proved} for size, proved in zip(sizes, found, strict=True)]
         yield self._line(
             {
                 "kind": "header",
@@ -71,7 +75,7 @@ class Export:
                 "resource": wanted.resource,
                 "thread": wanted.thread,
                 "size": self.size,
-                "root": found["root"],
+                "root": root,
                 "heads": heads,
             }
         )

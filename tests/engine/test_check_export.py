@@ -102,10 +102,11 @@ def head(size: int) -> tuple[int, bytes]:
 def test_what_is_right_is_taken_with_the_heads_it_proves() -> None:
     content = b"".join(lines())
     code, said = check(content)
-    assert (code, said.splitlines()[1].split(":")[0]) == (0, "no head was given")
-    assert check(content, head(3), head(8), head(11), head(5))[0] == 0
+    assert (code, said.splitlines()[1].split(",")[0]) == (0, "proven up to 0: no head was given")
+    code, said = check(content, head(3), head(8), head(11))
+    assert (code, said.splitlines()[1].split(":")[0]) == (0, "proven up to 11")
+    assert "not proven" not in said
     assert check(b"".join(lines("bob", "t")))[0] == 0
-    assert check(b"".join(lines("nobody")))[0] == 0
     whole = check(b"".join(lines(None)))
     assert whole[0] == 0
     assert "complete" in whole[1]
@@ -115,9 +116,47 @@ def test_a_head_of_another_log_is_told() -> None:
     content = b"".join(lines())
     for size in (3, 8, 11):
         assert "another log" in check(content, (size, bytes(32)))[1]
-    code, said = check(content, head(5))
+    assert check(content, head(5), (3, bytes(32)))[0] == 1
+
+
+def test_a_head_that_the_export_does_not_prove_is_asked_for() -> None:
+    """Else who rewrites the log behind an old head shows that one, and is believed."""
+    content = b"".join(lines())
+    for heads in ((head(5),), (head(3), head(5)), (head(5), head(8)), (head(11), (5, bytes(32)))):
+        code, said = check(content, *heads)
+        assert (code, said.splitlines()[0].endswith("export again with --head 5")) == (2, True)
+    known = {size for size, _ in (head(3), head(8), head(11))}
+    code, said = check(content, *(head(size) for size in range(1, 12)))
+    assert code == 2
+    assert said.count("--head") == 11 - len(known)
+    many = [(size, bytes(32)) for size in range(1, 99)]
+    code, said = check(b"".join(lines(heads=())), *many)
     assert code == 1
-    assert "no head that was given" in said
+    code, said = check(b"".join(lines(heads=())), *many[:10], head(11))
+    assert (code, said.count("--head")) == (2, 10)
+
+
+def test_it_says_up_to_where_a_head_proves_it() -> None:
+    content = b"".join(lines(None))
+    code, said = check(content, head(3), head(8))
+    assert code == 0
+    assert "proven up to 8: it is the log of 2 of the 2 heads given" in said
+    assert "not proven: 3 messages behind 8" in said
+    code, said = check(content, head(8), (99, bytes(32)))
+    assert (code, "1 of the 2 heads" in said) == (0, True)
+    code, said = check(content, (99, bytes(32)))
+    assert (code, "the export ends at 11" in said) == (2, True)
+
+
+def test_without_messages_only_a_head_can_be_compared() -> None:
+    """Any root fits no messages."""
+    nobody = lines("nobody")
+    assert check(b"".join(nobody))[0] == 2
+    assert check(b"".join(nobody), head(11))[0] == 0
+    header = json.loads(nobody[0])
+    for size, code in ((0, 1), (11, 2)):
+        forged = canonical({**header, "size": size, "root": "ab" * 32, "heads": []})
+        assert check(b"".join(ended([forged])))[0] == code
 
 
 def test_every_changed_bit_is_refused() -> None:
@@ -182,6 +221,10 @@ def changed(kind: str, change: Callable[[dict[str, Any]], object]) -> bytes:
         ("header", lambda line: line.update(root="00" * 32)),
         ("header", lambda line: line.update(size=line["size"] + 1)),
         ("header", lambda line: line.update(resource="bob")),
+        ("header", lambda line: line.update(resource="\ud800")),
+        ("header", lambda line: line.update(namespace="\ud800")),
+        ("header", lambda line: line.update(resource=None, thread="t")),
+        ("header", lambda line: line.update(size=0)),
         ("header", lambda line: line.update(thread="other")),
         ("header", lambda line: line.update(namespace="other")),
         ("header", lambda line: line.update(format=True)),

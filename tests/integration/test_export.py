@@ -17,6 +17,7 @@ import memfold
 from memfold import Message
 from memfold.audit import check_export
 from memfold.audit.merkle import root
+from memfold.exporting import OLDER_MAX
 from memfold.leaf import leaf_hash
 from support.broker import bare_client, stored
 from support.engine import running_memory
@@ -85,8 +86,15 @@ async def test_an_export_is_checked_offline(
     assert (await check(file, "--heads", kept)).code == 1
     piped = await run_memfold("export", "alice", "--head", "3", *nats)
     assert piped.raw == file.read_bytes()
-    await run_memfold("export", "alice", "--thread", "t", "--out", own, *nats)
+    sizes = range(1, size + 1)
+    assert len(sizes) > OLDER_MAX
+    asked = [word for each in sizes for word in ("--head", str(each))]
+    await run_memfold("export", "alice", "--thread", "t", "--out", own, *asked, *nats)
+    kept.write_text("".join(f'{{"size":{n},"root":"{root(leaves[:n]).hex()}"}}\n' for n in sizes))
     assert "thread 't'" in (await check(own)).out
+    assert f"the log of {size} of the {size} heads" in (await check(own, "--heads", kept)).out
+    unproven = await check(file, "--heads", kept)
+    assert (unproven.code, "export again with --head 1 --head 2 " in unproven.out) == (2, True)
     await run_memfold("export", "--out", whole, *nats)
     assert f"ok: {size} messages of the whole log" in (await check(whole)).out
     assert "complete" in (await check(whole)).out

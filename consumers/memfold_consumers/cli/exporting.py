@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from memfold.exporting import OLDER_MAX, Export, Wanted
+from memfold.exporting import HEADS_MAX, Export, Wanted
 from memfold.ids import check_id
 from memfold.recorded import Asked, RecordedMessage, read_recorded_pages, recorded
 from memfold.wire import Event, read_message
@@ -83,8 +83,8 @@ async def export(
 
 def _check_heads(heads: Sequence[int], size: int) -> None:
     # One more is that of the newest published head.
-    if len(set(heads)) >= OLDER_MAX:
-        message = f"--head can be given {OLDER_MAX - 1} times"
+    if len(set(heads)) >= HEADS_MAX:
+        message = f"--head can be given {HEADS_MAX - 1} times"
         raise UsageError(message)
     for each in heads:
         if not 0 < each <= size:

@@ -28,11 +28,18 @@ MESSAGE = ("kind", "msg_id", "payload", "proof", "sequence", "subject", "time_ns
 ERASED = ("kind", "leaf", "proof", "sequence")
 END = ("count", "kind", "sha256")
 HASH = re.compile("[0-9a-f]{64}")
+EMPTY = hashlib.sha256(b"").digest()
+"""The root of a tree without leaves."""
+SIZES_SHOWN = 20
 TOKENS = 7
 
 
 class Wrong(Exception):
     """Something in the export is not as it must be."""
+
+
+class Unproven(Exception):
+    """Nothing is wrong, but what was asked for cannot be checked with this export."""
 
 
 def canonical(value: object) -> bytes:
@@ -139,9 +146,13 @@ def number(value: object, least: int = 0) -> int:
 
 
 def text(value: object) -> str:
-    """Return text."""
+    """Return text that has a form in UTF-8."""
     if not isinstance(value, str):
         raise Wrong("a text is none")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Wrong("a text holds half a character") from None
     return value
 
 
@@ -174,7 +185,13 @@ def hashes(value: object) -> list[bytes]:
 class Check:
     """One export, line by line."""
 
-    def __init__(self) -> None:
+    def __init__(self, heads: list[tuple[int, bytes]] | None = None) -> None:
+        """Take the heads that were kept elsewhere, as (size, root)."""
+        self.heads = heads or []
+        self.proven = 0
+        """Up to this sequence it is the log of the newest head that could be compared."""
+        self.behind = 0
+        """Messages behind that."""
         self.line = 0
         self.count = 0
         self.erased = 0
@@ -182,7 +199,7 @@ class Check:
         self.header: dict[str, Any] = {}
         self.root = b""
         self.size = 0
-        self.known: dict[int, bytes] = {}
+        self.known: dict[int, bytes] = {0: EMPTY}
         self.ended = False
         self._hash = hashlib.sha256()
 
@@ -192,9 +209,10 @@ class Check:
         require(not self.ended, "something stands behind the last line")
         try:
             value = json.loads(line.decode("ascii"))
+            same = canonical(value) == line
         except (ValueError, RecursionError):
             raise Wrong("it is not JSON in ASCII") from None
-        require(canonical(value) == line, "it is not written the one way it must be")
+        require(same, "it is not written the one way it must be")
         value = member(value)
         kind = value.get("kind")
         if self.line == 1:
@@ -220,7 +238,10 @@ class Check:
         for name in ("resource", "thread"):
             if value[name] is not None:
                 text(value[name])
+        whole = value["resource"] is None and value["thread"] is not None
+        require(not whole, "it names a thread of no resource")
         self.size, self.root = number(value["size"]), hash_of(value["root"])
+        require(self.size or self.root == EMPTY, "its root is not that of no messages")
         self.known[self.size] = self.root
         before = 0
         for each in items(value["heads"]):
@@ -233,15 +254,17 @@ class Check:
             self.known[size] = root
             before = size
         self.header = value
+        for size, root in self.heads:
+            same = self.known.get(size, root) == root
+            require(same, f"the head of size {size} that was given has another root: another log")
+            if size in self.known:
+                self.proven = max(self.proven, size)
 
     def _message(self, value: dict[str, Any]) -> None:
         keys(value, MESSAGE)
         number(value["time_ns"])
         subject, msg_id = text(value["subject"]), text(value["msg_id"])
-        try:
-            fits = len(subject.encode("utf-8")) < 1 << 16 > len(msg_id.encode("utf-8"))
-        except UnicodeEncodeError:
-            fits = False
+        fits = len(subject.encode("utf-8")) < 1 << 16 > len(msg_id.encode("utf-8"))
         require(fits, "its subject or Nats-Msg-Id cannot be")
         try:
             payload = base64.b64decode(text(value["payload"]), validate=True)
@@ -271,6 +294,7 @@ class Check:
         require(included, "it is not in the tree of the header")
         self.sequence = sequence
         self.count += 1
+        self.behind += sequence > self.proven
 
     def _end(self, value: dict[str, Any]) -> None:
         keys(value, END)
@@ -278,16 +302,25 @@ class Check:
         require(hash_of(value["sha256"]) == self._hash.digest(), "the lines before have changed")
         self.ended = True
 
-    def compare(self, heads: list[tuple[int, bytes]]) -> int:
-        """Return how many heads that were kept elsewhere are of this very log."""
-        met = 0
-        for size, root in heads:
-            if size in self.known:
-                same = self.known[size] == root
-                require(same, f"the head of size {size} has another root: another log")
-                met += 1
-        require(met > 0 or not heads, "no head that was given is of a size that the export proves")
-        return met
+    def compare(self) -> None:
+        """Require that the heads that were given could be compared, as far as the export goes."""
+        missing = sorted({size for size, _ in self.heads if size not in self.known})
+        asked = [size for size in missing if size <= self.size]
+        if asked:
+            flags = "".join(f" --head {size}" for size in asked[:SIZES_SHOWN])
+            more = len(asked) - SIZES_SHOWN
+            raise Unproven(
+                f"{len(asked)} of the heads given are not proven by this export, so the log may "
+                f"have been another one then: export again with{flags}"
+                + (f" and {more} more, or give fewer heads" if more > 0 else "")
+            )
+        if self.heads and min(self.heads)[0] > self.size:
+            raise Unproven(
+                f"the export ends at {self.size}, before all heads given: export again, or give "
+                "an older head"
+            )
+        if not self.proven and not self.count:
+            raise Unproven("it has no message, and there is no head to compare it with")
 
 
 def read_heads(given: list[str], file: str | None) -> list[tuple[int, bytes]]:
@@ -308,30 +341,40 @@ def read_heads(given: list[str], file: str | None) -> list[tuple[int, bytes]]:
 
 def run(lines: IO[bytes], heads: list[tuple[int, bytes]], out: IO[str]) -> int:
     """Check an export and say what was found; return the exit code."""
-    check = Check()
+    check = Check(heads)
     try:
         for line in lines:
             check.take(line)
         check.line += 1
         require(check.ended, "the export ends before its last line")
-        met = check.compare(heads)
+        check.compare()
     except Wrong as problem:
         out.write(f"WRONG: line {check.line}, behind sequence {check.sequence}: {problem}\n")
         return 1
+    except Unproven as problem:
+        out.write(f"cannot check: {problem}\n")
+        return 2
     header = check.header
-    whose = "the whole log" if header["resource"] is None else f"resource {header['resource']!r}"
+    whose = "the whole log" if header["resource"] is None else f"resource {header['resource']!a}"
     if header["thread"] is not None:
-        whose += f", thread {header['thread']!r}"
+        whose += f", thread {header['thread']!a}"
     out.write(
         f"ok: {check.count} messages of {whose}, {check.erased} of them erased, "
         f"all in the tree of size {check.size} with root {check.root.hex()}\n"
     )
     if header["resource"] is None and check.count == check.size:
         out.write("complete: it has every message of the log up to there\n")
+    met = sum(size <= check.size for size, _ in heads)
+    out.write(f"proven up to {check.proven}: ")
     if met:
         out.write(f"it is the log of {met} of the {len(heads)} heads given\n")
     else:
-        out.write("no head was given: whoever made the export may have made the log as well\n")
+        out.write("no head was given, so whoever made the export may have made the log as well\n")
+    if met and check.behind:
+        out.write(
+            f"not proven: {check.behind} messages behind {check.proven}; a newer head that was "
+            "kept elsewhere would prove them\n"
+        )
     return 0
 
 
