@@ -40,7 +40,7 @@ from memfold.jetstream import (
     read_last,
     read_recorded,
 )
-from memfold.limits import PAYLOAD_BYTES_MAX
+from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
 from memfold.reads import Read
 from memfold.subjects import Address
 
@@ -248,7 +248,9 @@ class Eraser:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         while True:
             status = await self._client.queries.ask("status", None, fresh=False)
-            answer = await self._client.queries.ask("erasures", self._address.resource)
+            # Behind all events that the message before it can hold.
+            asked = {"after": [erasure - 1, BATCH_EVENTS_MAX], "limit": 1}
+            answer = await self._client.queries.ask("erasures", self._address.resource, asked)
             [found] = [each for each in answer["erasures"] if each["sequence"] == erasure]
             engines = {each["engine"]: each["stores"] for each in found["completed"]}
             if status["engine"] in engines:

@@ -209,6 +209,27 @@ async def test_what_survived_one_erasure_can_be_erased_by_a_later_one(
     fresh_engine_is_the_same(tmp_path / "one", tmp_path / "two")
 
 
+async def test_an_erasure_is_told_complete_behind_a_thousand_others(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """The list of erasures comes in pages, the oldest first."""
+    async with engine(broker, tmp_path / "one") as memory:
+        thread = memory.resource("alice").thread("t1")
+        await thread.append(Message(id="m", role="user", content=SECRET))
+        address = Address("alice", "t1", "erasure", "bot")
+        others = [
+            build(address, "Erased", {"target": "message", "message": f"no{number}"})
+            for number in range(1001)
+        ]
+        for start in (0, 501):
+            await memory._client.publish(others[start : start + 501], alone=True)
+        report = await thread.erase("m")
+        assert report.events == 1
+        assert list(report.engines) == [(await memory.status())["engine"]]
+        assert len(await memory.erasures()) == 1002
+    assert files_with(tmp_path, SECRET) == []
+
+
 async def test_what_comes_later_begins_anew_and_a_late_write_does_not(
     broker: Broker, tmp_path: Path
 ) -> None:
