@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from memfold.audit.findings import Findings
 from memfold.errors import StorageError
 from memfold.jetstream import NO_STREAM, JetStreamError, api
 from memfold.leaf import leaf_hash
 from memfold_consumers.stream_reading import read_stream
+from memfold_projections.leaves import WHERE
+from memfold_projections.leaves import check_log as check_log_tables
+from memfold_projections.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,19 +124,27 @@ class Erased:
         return all(message.leaf is not None for messages in chunks for message in messages)
 
 
-def check_log(log: Log, told: Callable[[int], None]) -> None:
-    """Check that every message of the log fits its leaf: it is about to be the only copy.
+def check_log(log: Log, namespace: str, told: Callable[[int], None]) -> None:
+    """Check that the log has each message, as its leaf says: it is about to be the only copy.
+
+    What is missing must stand in the records of erasures. One that was cut off has not told yet
+    what it deletes, so as much may be missing as was taken out of the file for it.
 
     Raises:
-        StorageError: naming the first that does not.
+        StorageError: naming the first that is wrong.
     """
-    for messages in log.read(0):
-        leaves = log.leaves(messages[0].sequence - 1, messages[-1].sequence)
-        for message in messages:
-            if message.leaf is None and leaf_hash(message) != leaves.get(message.sequence):
-                text = (
-                    f"log.duckdb's message {message.sequence} is not the one that was folded: "
-                    "nothing was changed. Use a copy of the directory that is whole"
-                )
-                raise StorageError(text)
-        told(messages[-1].sequence)
+    findings, records = Findings(), Records(log, namespace).now()
+    doubtful = check_log_tables(log, log.sequence, records, findings, told)
+    untold = set(records.untold())
+    owed = sum(messages for erasure, messages, _ in log.erased() if erasure in untold)
+    if not findings.total and sum(last - first + 1 for first, last in doubtful) > owed:
+        first, _ = doubtful[0]
+        text = f"message {first} is missing or not what was left of it, and no erasure says why"
+        findings.add("event_missing", first, WHERE, text)
+    if findings.total:
+        first_found = findings.to_json()[0]["text"]
+        message = (
+            f"log.duckdb is not what was folded, so nothing was changed: {first_found}. Verify "
+            "names all that is wrong; use a copy of the directory that is whole"
+        )
+        raise StorageError(message)

@@ -106,7 +106,7 @@ class Restoring:
         if dry_run:
             return Restored(found)
         self._progress.begin("check the log", self._log.sequence)
-        check_log(self._log, self._told)
+        check_log(self._log, self._namespace, self._told)
         if plan is None:
             await self._freeze()
             # What came before the stream took no more counts, too.
