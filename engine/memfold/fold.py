@@ -78,7 +78,7 @@ def _evolve_readable(state: State, event: Event) -> Step:
 def _move_revision(state: State, event: Event | Unreadable, step: Step) -> None:
     """Count the event on its document's subject, whatever its outcome: the stream does so too."""
     address = event.address
-    if address is None:
+    if address is None or address.facet == "messages":
         return
     if address.facet == "memory":
         key = (address.resource, address.thread)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from memfold.definitions import Content, Definition, Format
+from memfold.per_event import per_event
 from memfold.provenance import Position, Provenance
 
 MemoryKey = tuple[str | None, str | None]
@@ -124,7 +125,7 @@ class Resource:
         return self.began != (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@per_event(frozen=True, slots=True)
 class Message:
     """One message; ``position`` is where it first appeared and stays its place in the order."""
 

@@ -19,6 +19,7 @@ from memfold_projections.rows import Row, message_row, resource_row, thread_row
 
 if TYPE_CHECKING:
     from memfold.definitions import Definition
+    from memfold.provenance import Position
     from memfold.state import (
         Memory,
         MemoryKey,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         Thread,
         ThreadKey,
     )
-    from memfold.steps import Step
+    from memfold.steps import Outcome, Step
     from memfold_projections.loader import Loader
 
 
@@ -88,7 +89,29 @@ class Changes:
         self, loader: Loader, event: Event | Unreadable, step: Step, next_keys: NextKeys
     ) -> None:
         """Add one step. Call before it is applied to the loader's state."""
-        sequence = event.sequence
+        if step.resources or step.threads or step.memories:
+            self._entities(loader, event, step, next_keys)
+        if step.messages:
+            self._messages(loader, step.messages, step.threads or {}, event.sequence)
+        # Nearly every event is of a message and was applied: all else costs it one look.
+        address, outcome = event.address, step.outcome
+        if address is None or address.facet != "messages":
+            row = change_row(loader, event, step)
+            if row is not None:
+                self.documents.append(row)
+        if step.seen is not None:
+            key, digest, position = step.seen
+            self.seen.append((loader.hashes[key], *key, digest, *position))
+        if outcome.kind != "applied" or outcome.detail:
+            self._outcome(event, outcome)
+        elif step.parked is not None:
+            self._discard(event, step.parked[0])
+        if address is not None and address.facet == "erasure" and outcome.kind == "applied":
+            self._record(event)
+
+    def _entities(
+        self, loader: Loader, event: Event | Unreadable, step: Step, next_keys: NextKeys
+    ) -> None:
         for name, resource in (step.resources or {}).items():
             self._resource(loader, name, resource, event)
         for thread_key, thread in (step.threads or {}).items():
@@ -107,26 +130,11 @@ class Changes:
                     encode_text(document.provenance),
                 )
             )
-        for message_key, message in (step.messages or {}).items():
-            # A thread that ends takes its messages along: its key is never read again as current,
-            # so their rows stay open, whether or not they happened to be loaded.
-            owner = (step.threads or {}).get(message_key[:2])
-            if owner is None or owner.live:
-                self._message(loader, message_key, message, sequence)
-        row = change_row(loader, event, step)
-        if row is not None:
-            self.documents.append(row)
-        if step.seen is not None:
-            (source, id_), digest, position = step.seen
-            value = loader.hashes[source, id_]
-            loader.seen.add(value)
-            self.seen.append((value, source, id_, digest, *position))
-        self._outcome(event, step)
-        if isinstance(event, Event) and step.outcome.kind == "applied":
-            self._record(event)
 
-    def _record(self, event: Event) -> None:
+    def _record(self, event: Event | Unreadable) -> None:
         """Note what an event of the facet ``erasure`` says of the log."""
+        if isinstance(event, Unreadable):
+            return
         address, data = event.address, event.data
         if isinstance(data, Erased):
             self.erasures.append(
@@ -211,23 +219,30 @@ class Changes:
         if isinstance(event, Event) and isinstance(event.data, Erased):
             self.documents.append(event_row(kind, key, event, applied=True))
 
-    def _message(
-        self, loader: Loader, key: MessageKey, message: Message | None, sequence: int
+    def _messages(
+        self,
+        loader: Loader,
+        messages: dict[MessageKey, Message | None],
+        threads: dict[ThreadKey, Thread],
+        sequence: int,
     ) -> None:
-        thread = loader.thread_keys[key[:2]]
-        if message is None:
-            self.messages.close((thread, key[2]), sequence)
-            return
-        known = key in loader.state.messages
-        if not known:
-            loader.messages.add(local_hash(thread, message.id))
-        self.messages.put((thread, message.id), message_row(thread, message), sequence, known=known)
+        for key, message in messages.items():
+            owner = key[:2]
+            if owner in threads and not threads[owner].live:
+                # A thread that ends takes its messages along: its key is never read again as
+                # current, so their rows stay open, whether or not they happened to be loaded.
+                continue
+            thread = loader.thread_keys[owner]
+            if message is None:
+                self.messages.close((thread, key[2]), sequence)
+                continue
+            known = key in loader.state.messages
+            if not known:
+                loader.messages.add(local_hash(thread, message.id))
+            row = message_row(thread, message)
+            self.messages.put((thread, message.id), row, sequence, known=known)
 
-    def _outcome(self, event: Event | Unreadable, step: Step) -> None:
-        outcome = step.outcome
-        if outcome.kind == "applied" and not outcome.detail:
-            self._discard(event, step)
-            return
+    def _outcome(self, event: Event | Unreadable, outcome: Outcome) -> None:
         of_sequence, of_index = outcome.of or (None, None)
         self.outcomes.append(
             (
@@ -255,12 +270,11 @@ class Changes:
                 )
             )
 
-    def _discard(self, event: Event | Unreadable, step: Step) -> None:
-        if step.parked is not None:
-            why = getattr(event.data, "reason", "") if isinstance(event, Event) else ""
-            actor = "" if event.address is None else event.address.actor
-            here = (event.sequence, event.index, actor, why, event.time_us)
-            self.discarded.append((*step.parked[0], *here))
+    def _discard(self, event: Event | Unreadable, place: Position) -> None:
+        why = getattr(event.data, "reason", "") if isinstance(event, Event) else ""
+        actor = "" if event.address is None else event.address.actor
+        here = (event.sequence, event.index, actor, why, event.time_us)
+        self.discarded.append((*place, *here))
 
 
 @dataclass(slots=True)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memfold.definitions import Definition
-from memfold.events import Erased, ParkedDiscarded
+from memfold.events import (
+    Erased,
+    MessageAppended,
+    MessageDeleted,
+    MessageUpdated,
+    ParkedDiscarded,
+)
 from memfold.state import (
     EventKey,
     Memory,
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 
     from memfold.events import Data
     from memfold.provenance import Position
+    from memfold.subjects import Address
 
 K = TypeVar("K")
 
@@ -112,12 +119,14 @@ class Loader:
 
     def load(self, events: Sequence[Event | Unreadable]) -> None:
         """Bring every entity into ``state`` that folding these events can read."""
+        # One subject has one address, kept by the reader, and a batch has few of them.
+        addresses = list({id(event.address): event.address for event in events}.values())
+        readable = [event for event in events if isinstance(event, Event)]
+        acts = [event for event in readable if event.address.facet == "erasure"]
         resources: dict[str, None] = {}
         threads: dict[ThreadKey, None] = {}
         memories: dict[MemoryKey, None] = {}
-        erased: dict[str, None] = {}
-        for event in events:
-            address = event.address
+        for address in addresses:
             if address is None:
                 continue
             resource, thread = address.resource, address.thread
@@ -129,22 +138,21 @@ class Loader:
                 memories[resource, thread] = None
                 memories[resource, None] = None
                 memories[None, None] = None
-            if resource is not None and _erases_resource(event):
-                erased[resource] = None
+        erased = [event.address.resource for event in acts if _erases(event.data, "resource")]
         self._load_resources([name for name in resources if name not in self.state.resources])
         self._load_threads([key for key in threads if key not in self.state.threads])
         if erased:
-            self._load_all_of(list(erased), memories)
+            self._load_all_of([name for name in erased if name is not None], memories)
         self._load_memories([key for key in memories if key not in self.state.memories])
-        self._load_messages(events)
+        self._load_messages(readable, addresses)
         self._load_parked(
             [
-                (event.data.sequence, event.data.index)
-                for event in events
-                if isinstance(event, Event) and isinstance(event.data, ParkedDiscarded)
+                (act.data.sequence, act.data.index)
+                for act in acts
+                if isinstance(act.data, ParkedDiscarded)
             ]
         )
-        self.load_seen([_event_key(event) for event in events if isinstance(event, Event)])
+        self._load_seen(readable)
 
     def _load_resources(self, names: list[str]) -> None:
         if names:
@@ -189,29 +197,21 @@ class Loader:
             self.state.memories[key] = memory_from(row, definitions.get(row[0]))
             self.memory_keys[key] = row[0]
 
-    def _load_messages(self, events: Sequence[Event | Unreadable]) -> None:
+    def _load_messages(self, events: Sequence[Event], addresses: Sequence[Address | None]) -> None:
+        live = {id(address): self._live_thread(address) for address in addresses}
         wanted: dict[tuple[int, str], MessageKey] = {}
         for event in events:
-            if not isinstance(event, Event):
+            found = live[id(event.address)]
+            if found is None:
                 continue
-            if event.address.facet != "messages" and not _erases_message(event):
-                continue
-            resource, thread = event.address.resource, event.address.thread
-            if resource is None or thread is None:
-                continue
-            known = self.state.threads.get((resource, thread))
-            if known is None or not known.live:
-                # Messages of an ended incarnation are not met again, not even under their own ids.
-                continue
-            key = self.thread_keys[resource, thread]
-            name = message_id(event.data)
-            if local_hash(key, name) in self.messages:
-                wanted[key, name] = (resource, thread, name)
+            name = _message_id(event.data)
+            if name and local_hash(found[0], name) in self.messages:
+                wanted[found[0], name] = (*found[1], name)
         if wanted:
-            found = self._connection.execute(
+            rows = self._connection.execute(
                 FIND_MESSAGES, [[key for key, _ in wanted], [name for _, name in wanted]]
             ).fetchall()
-            for row in found:
+            for row in rows:
                 self.state.messages[wanted[row[0], row[1]]] = message_from(row)
 
     def _load_parked(self, positions: list[Position]) -> None:
@@ -222,12 +222,27 @@ class Loader:
                     row[2] or None, row[3] or None, discarded=row[4] is not None
                 )
 
-    def load_seen(self, keys: Sequence[EventKey]) -> None:
-        """Bring the known ones of these event ids into ``state.seen``."""
+    def _live_thread(self, address: Address | None) -> tuple[int, ThreadKey] | None:
+        """Return the live thread whose messages a subject may speak of, with its integer key.
+
+        Messages of an ended incarnation are not met again, not even under their own ids.
+        """
+        if address is None or address.facet not in {"messages", "erasure"}:
+            return None
+        if address.resource is None or address.thread is None:
+            return None
+        key = (address.resource, address.thread)
+        thread = self.state.threads.get(key)
+        return None if thread is None or not thread.live else (self.thread_keys[key], key)
+
+    def _load_seen(self, events: Sequence[Event]) -> None:
+        """Note the ids of these events, and bring those that are known into ``state.seen``."""
         hits: list[tuple[int, str, str]] = []
-        for source, id_ in keys:
+        for event in events:
+            source, id_ = event.envelope.source, event.envelope.id
             value = self.hashes[source, id_] = stable_hash(source, id_)
-            if value in self.seen:
+            # Also an id that is new is in the file once this batch is, or this loader is dropped.
+            if self.seen.put(value):
                 hits.append((value, source, id_))
         if hits:
             columns = [list(column) for column in zip(*hits, strict=True)]
@@ -264,25 +279,14 @@ def drop(entities: dict[Any, Any], entities_max: int) -> None:
         del entities[key]
 
 
-def message_id(data: Data) -> str:
-    """Return the message id that an event of a message, or its erasure, is about."""
-    if isinstance(data, Erased):
-        return data.message or ""
-    message = getattr(data, "message", None)
-    return str(message.id if message is not None else getattr(data, "id", ""))
+def _message_id(data: Data) -> str:
+    """Return the message id that an event of a message, or its erasure, is about, else ""."""
+    if isinstance(data, MessageAppended):
+        return data.message.id
+    if isinstance(data, MessageUpdated | MessageDeleted):
+        return data.id
+    return data.message or "" if isinstance(data, Erased) else ""
 
 
-def _erases_resource(event: Event | Unreadable) -> bool:
-    return (
-        isinstance(event, Event)
-        and isinstance(event.data, Erased)
-        and event.data.target == "resource"
-    )
-
-
-def _erases_message(event: Event) -> bool:
-    return isinstance(event.data, Erased) and event.data.target == "message"
-
-
-def _event_key(event: Event) -> EventKey:
-    return event.envelope.source, event.envelope.id
+def _erases(data: Data, target: str) -> bool:
+    return isinstance(data, Erased) and data.target == target

@@ -127,6 +127,7 @@ CORE = {
         "values",
         "limits",
         "merge",
+        "per_event",
         "provenance",
         "rules",
         "state",
