@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from memfold.definitions import Content, Definition, Format
-from memfold.per_event import per_event
 from memfold.provenance import Position, Provenance
 
 MemoryKey = tuple[str | None, str | None]
@@ -125,7 +124,7 @@ class Resource:
         return self.began != (0, 0)
 
 
-@per_event(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message; ``position`` is where it first appeared and stays its place in the order."""
 

@@ -26,7 +26,6 @@ from memfold.events import (
 )
 from memfold.gate import check, parse
 from memfold.limits import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX
-from memfold.per_event import per_event
 from memfold.subjects import Address, parse_stored
 from memfold.upcast import UPCASTERS, Upcaster, upcast
 
@@ -40,7 +39,7 @@ _READERS: Final = {
 }
 
 
-@per_event(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """One message as the stream recorded it: the unit of the log."""
 
@@ -54,7 +53,7 @@ class Recorded:
     does not give the leaf of what was recorded. Erased events of a batch are null."""
 
 
-@per_event(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """One readable event at its position in the log."""
 

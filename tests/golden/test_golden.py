@@ -127,7 +127,6 @@ CORE = {
         "values",
         "limits",
         "merge",
-        "per_event",
         "provenance",
         "rules",
         "state",
