@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from memfold.errors import NotFound
 from memfold.ids import check_id
 from memfold.replaying import Replaying, Without
 from memfold_consumers.cli.access import engine
 from memfold_consumers.cli.errors import DIVERGED, OK, UsageError, report
 from memfold_consumers.cli.jobs import Shown
-from memfold_consumers.cli.output import Printer, compact, write_json
-from memfold_consumers.cli.reading import ACTOR
+from memfold_consumers.cli.output import Printer, part, write_json
+from memfold_consumers.cli.reading import ACTOR, check_known
 
 if TYPE_CHECKING:
     from memfold.audit.states import Difference
@@ -45,9 +44,8 @@ async def replay(options: Options, resource: str, thread: str | None, without: W
                 lambda done, total: bar.show({"phase": "reading", "done": done, "total": total}),
             )
             found = await replaying.run(without)
-    if found.events == 0:
-        message = f"nothing is known of resource {resource!r}"
-        raise NotFound(message)
+        if thread is not None or found.events == 0:
+            await check_known(access, resource, thread)
     shown = [each for each in found.differences if thread in {None, each.thread}]
     if options.json:
         write_json(
@@ -69,16 +67,18 @@ async def replay(options: Options, resource: str, thread: str | None, without: W
 
 
 def messages_named(given: Sequence[str], thread: str | None) -> list[str | tuple[str, str]]:
-    """Return messages as typed: ``THREAD/ID``, or an id, of the thread that is given if any.
+    """Return messages as typed: ``THREAD/ID`` or an id; of the thread that is given, an id alone.
 
     Raises:
         UsageError: nothing stands before or behind the slash.
     """
     found: list[str | tuple[str, str]] = []
+    if thread is not None:
+        return [(thread, each) for each in given]
     for each in given:
         owner, slash, name = each.partition("/")
         if not slash:
-            found.append(each if thread is None else (thread, each))
+            found.append(each)
         elif owner and name:
             found.append((owner, name))
         else:
@@ -122,9 +122,9 @@ def print_difference(out: Printer, difference: Difference) -> None:
     names = [name for name in (difference.thread, difference.message) if name is not None]
     out.line()
     out.heading(" ".join([_TITLES[difference.kind], "/".join(names)]).strip())
-    for part in difference.parts:
-        place = part.path if part.line is None else f"line {part.line}"
-        if part.change != "added":
-            out.line(f"- {place}: {compact(part.before)}", "red")
-        if part.change != "removed":
-            out.line(f"+ {place}: {compact(part.after)}", "green")
+    for each in difference.parts:
+        place = each.path if each.line is None else f"line {each.line}"
+        if each.change != "added":
+            out.line(f"- {place}: {part(each.before, each.line)}", "red")
+        if each.change != "removed":
+            out.line(f"+ {place}: {part(each.after, each.line)}", "green")

@@ -38,7 +38,7 @@ def replay(
     without
         Leave out this event: its id, SOURCE/ID or SEQUENCE.INDEX.
     without_message
-        Leave out all about this message: THREAD/ID, or ID.
+        Leave out all about this message: THREAD/ID, or ID; with --thread its ID alone.
     only
         Keep what followed from what is left out.
 
