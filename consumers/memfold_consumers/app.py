@@ -12,7 +12,7 @@ from faststream import FastStream
 from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI
 
-from memfold.errors import MemfoldError
+from memfold.errors import ExtraMissing
 from memfold.tolerant import TolerantClient
 from memfold_consumers.nats_client import LEAVE_S, open_client
 from memfold_consumers.queries import OPERATIONS
@@ -41,12 +41,6 @@ OF_ONE_ENGINE: Final = frozenset({"job"})
 """What is asked of an engine by its id."""
 OF_A_HALTED_ENGINE: Final = frozenset({"status", *OF_ONE_ENGINE})
 """What an engine still answers that does not fold."""
-
-
-class ExtraMissing(MemfoldError):
-    """A setting asks for a part of memfold that is not installed."""
-
-    code = "extra_missing"
 
 
 class _Broker(NatsBroker):

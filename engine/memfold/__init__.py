@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from memfold.errors import EngineBusy as EngineBusy
     from memfold.errors import EngineInUse as EngineInUse
     from memfold.errors import EngineUnavailable as EngineUnavailable
+    from memfold.errors import ExtraMissing as ExtraMissing
     from memfold.errors import InvalidEvent as InvalidEvent
     from memfold.errors import InvalidId as InvalidId
     from memfold.errors import InvalidRequest as InvalidRequest
+    from memfold.errors import KeyMissing as KeyMissing
     from memfold.errors import LogDiverged as LogDiverged
     from memfold.errors import MemfoldError as MemfoldError
     from memfold.errors import NotFound as NotFound
@@ -78,6 +80,9 @@ if TYPE_CHECKING:
     from memfold.replaying import LeftOut as LeftOut
     from memfold.replaying import Replay as Replay
     from memfold.resource import Resource as Resource
+    from memfold.sealed import Key as Key
+    from memfold.sealed import Keys as Keys
+    from memfold.sealing import KeyDirectory as KeyDirectory
     from memfold.streams import ensure_streams as ensure_streams
     from memfold.thread import Thread as Thread
     from memfold.working_memory import WorkingMemory as WorkingMemory
@@ -108,9 +113,11 @@ _MODULES: Final = {
         "EngineBusy",
         "EngineInUse",
         "EngineUnavailable",
+        "ExtraMissing",
         "InvalidEvent",
         "InvalidId",
         "InvalidRequest",
+        "KeyMissing",
         "LogDiverged",
         "MemfoldError",
         "NotFound",
@@ -157,6 +164,8 @@ _MODULES: Final = {
     "recorded": ("RecordedMessage",),
     "replaying": ("LeftOut", "Replay"),
     "resource": ("Resource",),
+    "sealed": ("Key", "Keys"),
+    "sealing": ("KeyDirectory",),
     "streams": ("ensure_streams",),
     "thread": ("Thread",),
     "working_memory": ("WorkingMemory",),

@@ -10,7 +10,7 @@ import base64
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -18,6 +18,8 @@ from uuid_utils import uuid7
 
 from memfold.canonical import from_us
 from memfold.errors import InvalidEvent, TooLarge
+from memfold.gate import parse
+from memfold.sealed import NONCE_BYTES, Key, seal
 from memfold.subjects import Address
 from memfold.wire import read_event
 
@@ -99,3 +101,9 @@ def prepare(raw: Mapping[str, Any], address: Address) -> Prepared:
             raise TooLarge(error.message, reason=error.reason) from None
         raise
     return Prepared(address, envelope.id, envelope.type, orjson.dumps(plain))
+
+
+def sealed(event: Prepared, key: Key) -> Prepared:
+    """Return an event sealed under a key of its resource, under a fresh nonce."""
+    raw = seal(parse(event.payload), event.address, key, os.urandom(NONCE_BYTES))
+    return replace(event, payload=orjson.dumps(raw))

@@ -166,6 +166,18 @@ class StorageError(MemfoldError):
     code = "storage_error"
 
 
+class ExtraMissing(MemfoldError):
+    """What was asked for is a part of memfold that is not installed."""
+
+    code = "extra_missing"
+
+
+class KeyMissing(MemfoldError):
+    """Sealed events must be opened for this, and their key is not here; nothing was changed."""
+
+    code = "key_missing"
+
+
 def error_classes() -> dict[str, type[MemfoldError]]:
     """Return every error class by its code, for decoding replies."""
     found: dict[str, type[MemfoldError]] = {}

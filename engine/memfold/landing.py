@@ -17,6 +17,7 @@ from memfold.wire import Recorded, message_digests
 
 if TYPE_CHECKING:
     from memfold.jetstream import Requester
+    from memfold.sealed import KeyFinder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,16 @@ class LogReader:
     """Finds our writes in the log: at the stream's leader or, that denied, by an engine."""
 
     def __init__(
-        self, connection: Requester, namespace: str, engine: EngineReads | None = None
+        self,
+        connection: Requester,
+        namespace: str,
+        engine: EngineReads | None = None,
+        keys: KeyFinder | None = None,
     ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._engine = engine
+        self._keys = keys
         self._denied = False
 
     async def find_at(self, outgoing: Outgoing, sequence: int) -> Landed | None:
@@ -130,10 +136,11 @@ class LogReader:
         if prefix != f"{self._namespace}.events" or tokens != outgoing.address.tokens():
             return None
         try:
-            stored = message_digests(recorded.payload)
+            stored = message_digests(recorded.payload, outgoing.address, self._keys)
         except InvalidEvent:
             return None
-        index = _place(message_digests(outgoing.payload), stored)
+        ours = message_digests(outgoing.payload, outgoing.address, self._keys)
+        index = _place(ours, stored)
         return None if index is None else Landed(recorded.sequence, index, duplicate=True)
 
 

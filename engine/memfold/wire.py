@@ -26,6 +26,7 @@ from memfold.events import (
 )
 from memfold.gate import check, parse
 from memfold.limits import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX
+from memfold.sealed import KEYID, KeyFinder, is_sealed, opened
 from memfold.subjects import Address, parse_stored
 from memfold.upcast import UPCASTERS, Upcaster, upcast
 
@@ -103,11 +104,14 @@ def read_event(
     *,
     upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
 ) -> tuple[Envelope, Data]:
-    """Validate one parsed event against its address.
+    """Validate one parsed plain event against its address.
 
     Raises:
         InvalidEvent: its ``reason`` is the code the event is parked under.
     """
+    if is_sealed(raw):
+        message = f"the attribute {KEYID} is set where an event is sealed, not before"
+        raise InvalidEvent(message, reason="seal_invalid")
     _check_limits(raw, address)
     return _read(raw, address, upcasters)
 
@@ -118,10 +122,12 @@ def read_message(
     *,
     time_us: int,
     upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+    keys: KeyFinder | None = None,
 ) -> Iterator[Event | Unreadable]:
     """Read all events of one recorded message, in order; bad ones come as :class:`Unreadable`.
 
-    ``time_us`` is the log's time of the message, made monotone by the caller.
+    ``time_us`` is the log's time of the message, made monotone by the caller. Sealed events are
+    opened with ``keys``; what these raise is raised.
     """
     if message.leaf is not None and not message.payload:
         return
@@ -132,10 +138,11 @@ def read_message(
     except InvalidEvent as error:
         yield Unreadable(message.sequence, 0, time_us, address, error.reason, error.message)
         return
-    for index, raw in enumerate(items):
-        if raw is None and message.leaf is not None:
+    for index, item in enumerate(items):
+        if item is None and message.leaf is not None:
             continue
         try:
+            raw = opened(item, address, keys) if is_sealed(item) else item
             content = _check_limits(raw, address)
             envelope, data = _read(raw, address, upcasters)
         except InvalidEvent as error:
@@ -147,13 +154,26 @@ def read_message(
         yield Event(message.sequence, index, time_us, address, envelope, data, _hash(content))
 
 
-def message_digests(payload: bytes) -> Sequence[bytes]:
+def message_digests(
+    payload: bytes, address: Address, keys: KeyFinder | None = None
+) -> Sequence[bytes]:
     """Return the digests of the events in a payload that a client once encoded.
+
+    A sealed one has the digest of the plain one, if it can be opened.
 
     Raises:
         InvalidEvent: the payload is not JSON.
     """
-    return [digest(item) if is_object(item) else b"" for item in _split(payload)]
+    return [_digest(item, address, keys) for item in _split(payload)]
+
+
+def _digest(item: Any, address: Address, keys: KeyFinder | None) -> bytes:  # noqa: ANN401  # JSON
+    if not is_object(item):
+        return b""
+    try:
+        return digest(opened(item, address, keys) if is_sealed(item) else item)
+    except InvalidEvent:
+        return digest(item)
 
 
 def _split(payload: bytes) -> list[Any]:

@@ -373,10 +373,11 @@ def test_an_event_has_the_same_digest_alone_in_a_batch_and_for_its_publisher() -
     assert isinstance(alone, Event)
     assert isinstance(batched, Event)
     assert alone.digest == batched.digest == digest(event)
-    assert message_digests(orjson.dumps([event, 5])) == [digest(event), b""]
-    assert message_digests(orjson.dumps(event)) == [digest(event)]
+    address = Address("u1", "t1", "messages", "bot")
+    assert message_digests(orjson.dumps([event, 5]), address) == [digest(event), b""]
+    assert message_digests(orjson.dumps(event), address) == [digest(event)]
     with pytest.raises(InvalidEvent):
-        message_digests(b"{")
+        message_digests(b"{", address)
 
 
 def test_what_the_body_leaves_to_the_subject_is_part_of_the_digest() -> None:

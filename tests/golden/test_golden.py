@@ -12,7 +12,10 @@ import pytest
 import memfold.gate
 from memfold import errors
 from memfold.events import DATA_TYPES
-from support.golden import CASES, HERE, folded, schemas
+from memfold.sealed import Key, opened, seal
+from memfold.subjects import Address
+from memfold.wire import digest
+from support.golden import ACTOR, CASES, HERE, folded, schemas
 from support.shared import ROOT
 
 ENGINE = ROOT / "engine" / "memfold"
@@ -34,6 +37,26 @@ def test_each_case_has_its_file_and_each_event_type_a_case() -> None:
 def test_the_shapes_on_the_wire_have_not_changed() -> None:
     """A shape that changes needs a new version, an upcaster and a golden file of its own."""
     assert schemas() == json.loads((HERE / "schemas.json").read_text("utf-8"))
+
+
+def test_a_sealed_event_of_the_past_opens_to_what_was_recorded() -> None:
+    """Under a fixed key and nonce the same bytes come out, here and with any other code."""
+    golden = json.loads((HERE / "sealed.json").read_text("utf-8"))
+    address = Address("user_123", "t1", "messages", ACTOR)
+    key = Key(golden["key"]["id"], bytes.fromhex(golden["key"]["secret"]))
+    nonce = bytes.fromhex(golden["nonce"])
+    assert seal(golden["plain"], address, key, nonce) == golden["sealed"]
+    opening = opened(golden["sealed"], address, _Ring(key))
+    assert opening == {name: golden["plain"][name] for name in golden["plain"] if name != "salt"}
+    assert digest(opening).hex() == golden["digest"]
+
+
+class _Ring:
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    def find(self, _resource: str, keyid: str, /) -> Key | None:
+        return self._key if keyid == self._key.id else None
 
 
 def lines(name: str) -> list[str]:
@@ -129,6 +152,7 @@ CORE = {
         "merge",
         "provenance",
         "rules",
+        "sealed",
         "state",
         "steps",
         "subjects",
@@ -140,6 +164,8 @@ PURE = {
     *("__future__", "base64", "binascii", "collections.abc", "dataclasses", "datetime"),
     *("functools", "hashlib", "json", "math"),
     *("re", "typing", "urllib.parse", "jiter", "jsonschema_rs", "orjson", "pydantic", "memfold"),
+    "cryptography.exceptions",
+    "cryptography.hazmat.primitives.ciphers.aead",
     *(f"memfold.{name}" for name in CORE),
 }
 

@@ -365,7 +365,9 @@ async def errors(memory: memfold.WorkingMemory) -> None:
         memfold.EngineBusy,
         memfold.EngineInUse,
         memfold.EngineUnavailable,
+        memfold.ExtraMissing,
         memfold.InvalidRequest,
+        memfold.KeyMissing,
         memfold.LogDiverged,
         memfold.NotFound,
         memfold.NotYetConsistent,
@@ -381,3 +383,14 @@ async def errors(memory: memfold.WorkingMemory) -> None:
         assert_type(known.message, str)
     except memfold.MemfoldError as error:
         assert_type(error.code, str)
+
+
+def keeping(path: Path) -> None:
+    keys: memfold.Keys = memfold.KeyDirectory(path)
+    assert_type(memfold.KeyDirectory(path).path, Path)
+    key = keys.current("user_alice")
+    assert_type(key, memfold.Key)
+    assert_type(keys.find("user_alice", key.id), memfold.Key | None)
+    assert_type(keys.retire("user_alice"), Sequence[str])
+    keys.destroy("user_alice", [key.id])
+    assert_type(key.secret, bytes)

@@ -49,7 +49,6 @@ _WHAT_TO_DO: Final = {
     "broker_unavailable": "check that the NATS server runs and that --nats names it",
     "engine_in_use": "use it, end it, wait until its last user is gone, or give another --data",
     "engine_unavailable": "start one: memfold serve",
-    "extra_missing": "pip install 'memfold[metrics]'",
     "log_diverged": "nothing was skipped: see memfold status, then memfold restore --dry-run",
     "not_yet_consistent": "the engine is still folding: see memfold status, then ask again",
     "publish_denied": "check the permissions of the NATS user",

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from memfold.errors import InvalidEvent, NotYetConsistent, PublishDenied
 from memfold.jetstream import read_recorded
+from memfold.subjects import Address
 from memfold.wire import message_digests
 from memfold_consumers.cli.access import PATIENCE_S, Access
 from memfold_consumers.formats.stable import Fault, Item, runs
@@ -169,7 +170,7 @@ class Feeder:
         for item, place in known:
             sequence, index = place
             if item.given_id and sequence not in stored:
-                stored[sequence] = await self._digests(sequence)
+                stored[sequence] = await self._digests(sequence, item.event.address)
             digests = stored.get(sequence, ())
             if item.given_id and index < len(digests) and digests[index] != item.digest:
                 message = f"another event with this id stands at sequence {sequence}"
@@ -179,14 +180,16 @@ class Feeder:
                 self._pending[place] = item
         self._progress(self.tally.done)
 
-    async def _digests(self, sequence: int) -> Sequence[bytes]:
+    async def _digests(self, sequence: int, address: Address) -> Sequence[bytes]:
         """Return the digests of a message; none if it is gone, or may not be read by us."""
         client = self._access.client
         try:
             recorded = await self._access.patiently(
                 lambda: read_recorded(client.connection, client.namespace, sequence)
             )
-            return () if recorded is None else message_digests(recorded.payload)
+            if recorded is None:
+                return ()
+            return message_digests(recorded.payload, address)
         except (InvalidEvent, PublishDenied):
             return ()
 
