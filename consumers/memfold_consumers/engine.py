@@ -18,6 +18,7 @@ import structlog
 
 from memfold.errors import BrokerUnavailable
 from memfold.jetstream import JetStreamError, api
+from memfold.sealing import open_keys
 from memfold.streams import ensure_streams
 from memfold.subjects import check_namespace, query_subject
 from memfold.tolerant import TolerantClient
@@ -114,6 +115,7 @@ class Engine:
         self._settings = settings
         self._stop = stop
         self._url = url
+        self._keys = open_keys(settings.keys, data=settings.data)
         self.id = engine_id(settings.data)
         self.checkpoint = Checkpoint()
         self.folding: asyncio.Task[None]
@@ -263,6 +265,7 @@ class Engine:
             settings.namespace,
             progress=self._progress,
             memory_mib=settings.duckdb_memory_mib,
+            keys=self._keys,
         )
 
     def _begin_anew(self) -> None:
@@ -288,6 +291,7 @@ class Engine:
             "retrying": self._loop.error if halted is None else None,
             "stream": None,
             "audit": self._heads.status(),
+            "keys": self._keys is not None,
             "versions": versions(_server(self.connection, "version")),
         }
         try:

@@ -7,17 +7,19 @@ Knows that there is one background process a directory and how to find it; what 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memfold.attachments import ATTACH_ABOVE_BYTES
 from memfold.errors import EngineInUse, EngineUnavailable, InvalidRequest, MemfoldError
 from memfold.ids import check_id
+from memfold.sealing import open_keys
 from memfold.subjects import check_namespace
 from memfold_consumers.nats_probe import answers
 from memfold_consumers.ownership import (
@@ -51,6 +53,7 @@ class _Wish:
     port: int
     linger_s: float
     timeout_s: float
+    keys: Path | None = None
 
 
 @asynccontextmanager
@@ -63,32 +66,50 @@ async def local(
     linger_s: float = 5.0,
     timeout_s: float = 30.0,
     attach_above: int = ATTACH_ABOVE_BYTES,
+    keys: Path | str | None = None,
 ) -> AsyncGenerator[Memory, None]:
     """Open the memory kept in a directory, starting its engine in the background if none runs.
 
     The engine, a process of its own with its NATS server, is shared by all who use the directory
     and ends ``linger_s`` seconds after the last. If it dies meanwhile it is started again. ``port``
     and ``linger_s`` count only for an engine that this call starts; port 0 is any free one.
-    ``attach_above`` is as for ``memfold.connect``. Closing waits for writes that are on their way.
+    ``attach_above`` is as for ``memfold.connect``. With ``keys``, a directory outside of ``data``,
+    all that is published is sealed, and the engine opens it with the same keys. Closing waits for
+    writes that are on their way.
 
     Raises:
         EngineUnavailable: there is no engine within ``timeout_s`` seconds.
-        EngineInUse: the running one serves another namespace.
+        EngineInUse: the running one serves another namespace, or was started without keys.
         InvalidRequest, InvalidId: an argument does not fit.
+        ExtraMissing: ``memfold[sealing]`` is not installed.
     """
     check_id(actor, "actor")
     wish = _wish(Path(data), namespace, port, linger_s, timeout_s)
+    if keys is not None:
+        open_keys(keys, data=wish.data)
+        wish = replace(wish, keys=_absolute(keys))
     # The lease comes first: an engine about to end looks for leases after it has withdrawn its
     # engine.json, so either it sees this one or we do not see it.
     with Lease(wish.data) as lease:
         async with AsyncExitStack() as stack:
             memory, info = await _join(wish, actor, attach_above, stack)
+            if keys is not None and not (await memory.status())["keys"]:
+                message = (
+                    f"the engine of {wish.data} was started without keys: end its users or "
+                    "memfold serve, or start it with MEMFOLD_KEYS"
+                )
+                raise EngineInUse(message)
             watch = asyncio.create_task(_watch(wish, lease, info), name="memfold-local-watch")
             try:
                 yield memory
             finally:
                 watch.cancel()
                 await asyncio.wait({watch})
+
+
+def _absolute(path: Path | str) -> Path:
+    # The engine is started from wherever, and may outlive this directory of ours.
+    return Path(path).absolute()
 
 
 async def ensure_engine(
@@ -149,6 +170,7 @@ def _spawn(wish: _Wish) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "memfold_consumers.background"]
     command += ["--data", str(wish.data), "--namespace", wish.namespace]
     command += ["--port", str(wish.port), "--linger", str(wish.linger_s)]
+    environment = os.environ | ({} if wish.keys is None else {"MEMFOLD_KEYS": str(wish.keys)})
     with (wish.data / "engine.log").open("ab") as output:
         # Not by asyncio, which kills its children when its loop closes; in a session of its own, so
         # that Ctrl-C or a closed terminal ends only the program that started it.
@@ -157,6 +179,7 @@ def _spawn(wish: _Wish) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=environment,
             start_new_session=True,
         )
     _spawned.append(process)
@@ -179,6 +202,7 @@ async def _join(
                         actor=actor,
                         namespace=wish.namespace,
                         attach_above=attach_above,
+                        keys=wish.keys,
                     )
                 )
             except MemfoldError:

@@ -11,12 +11,12 @@ from memfold_projections.history import events_at
 
 if TYPE_CHECKING:
     from memfold_consumers.requests import ParkedRequest
-    from memfold_projections.log import Log
     from memfold_projections.reader import Reader
+    from memfold_projections.store import Store
 
 
 def parked_page(
-    reader: Reader, log: Log, namespace: str, resource: str | None, request: ParkedRequest
+    reader: Reader, store: Store, resource: str | None, request: ParkedRequest
 ) -> bytes:
     """Return a page of parked events with their reasons."""
     rows = reader.parked(
@@ -28,7 +28,7 @@ def parked_page(
     found = [_parked(row) for row in rows[: request.limit]]
     if request.check:
         for each in found:
-            each["readable"] = _readable(log, namespace, each)
+            each["readable"] = _readable(store, each)
     more = len(rows) > request.limit
     after = [found[-1]["sequence"], found[-1]["index"]] if more else None
     return encode(
@@ -41,13 +41,16 @@ def parked_page(
     )
 
 
-def _readable(log: Log, namespace: str, parked: dict[str, Any]) -> bool:
-    """Tell whether this code would read an event; one whose id was used could always be read."""
+def _readable(store: Store, parked: dict[str, Any]) -> bool:
+    """Tell whether this code would read an event with these keys.
+
+    One whose id was used could always be read.
+    """
     if parked["reason"] in {"id_reused", "discarded"} or parked["discarded"] is not None:
         return False
     return any(
         event.index == parked["index"] and isinstance(event, Event)
-        for event in events_at(log, namespace, parked["sequence"])
+        for event in events_at(store.log, store.namespace, parked["sequence"], store.keys)
     )
 
 

@@ -263,6 +263,7 @@ class Queries:
                 bytes_max=lists.BYTES_MAX,
                 upto=request.past(),
                 everything=request.everything,
+                keys=self._store.keys,
             )
             return lists.answer(lists.as_of(reader, request), "changes", found, after)
 
@@ -300,9 +301,7 @@ class Queries:
 
     async def parked(self, resource: str | None, request: requests.ParkedRequest) -> bytes:
         """Return a page of parked events with their reasons."""
-        return await self._read(
-            lambda reader: parked_page(reader, self._store.log, self._namespace, resource, request)
-        )
+        return await self._read(lambda reader: parked_page(reader, self._store, resource, request))
 
     async def erasures(self, resource: str | None, request: requests.ErasuresRequest) -> bytes:
         """Return a page of erasures, of all resources or one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -32,5 +32,7 @@ class EngineSettings(BaseSettings):
     """MiB of memory that DuckDB may use for log and projection, half for each."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Loopback port of Prometheus metrics; 0 for none. Needs the extra ``memfold[metrics]``."""
+    keys: Annotated[Path | None, BeforeValidator(lambda given: given or None)] = None
+    """Directory of the keys that sealed events are opened with. Needs ``memfold[sealing]``."""
     telemetry: bool = False
     """OpenTelemetry traces of the query handlers. Needs the extra ``memfold[telemetry]``."""

@@ -72,9 +72,11 @@ class Blobs:
         *,
         timeout_s: float,
         attach_above: int,
+        sealing: bool = False,
     ) -> None:
         self._queries = queries
         self._timeout_s = timeout_s
+        self._sealing = sealing
         self._above = check_above(attach_above)
         self._uploads = Uploads(connection, namespace, actor, timeout_s=timeout_s)
         self._asking = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
@@ -114,6 +116,7 @@ class Blobs:
 
         Raises:
             PublishDenied, StreamMissing, StreamFull, BrokerUnavailable: nothing was published.
+            InvalidRequest: this client seals what it publishes, and would store it in the clear.
         """
         if not found or resource is None:
             yield
@@ -244,6 +247,12 @@ class Blobs:
 
     async def _store_once(self, resource: str, sha256: str, data: bytes) -> None:
         if not await self._is_there(resource, sha256):
+            if self._sealing:
+                message = (
+                    "attachments are not sealed yet, so a client with keys stores none: keep the "
+                    "data in the message (attach_above=), or elsewhere"
+                )
+                raise InvalidRequest(message)
             await self._uploads.upload(resource, sha256, data)
 
     async def _is_there(self, resource: str, sha256: str) -> bool:

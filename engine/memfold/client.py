@@ -10,12 +10,14 @@ from typing import Any, Final
 from memfold.attachments import ATTACH_ABOVE_BYTES
 from memfold.because import Appended, Because, Grounds, grounds
 from memfold.blobs import Blobs
-from memfold.building import Context, Prepared, build
+from memfold.building import Context, Prepared, build, sealed
 from memfold.connection import Connection
 from memfold.errors import ReadOnly
+from memfold.landing import Landed
 from memfold.publisher import Publisher
 from memfold.receipts import Receipt
 from memfold.requests import Queries
+from memfold.sealed import Keys, sealed_bytes_max
 from memfold.subjects import Address, Facet
 
 Write = tuple[str, Mapping[str, Any]]
@@ -48,13 +50,17 @@ class Client:
         timeout_s: float,
         query_timeout_s: float,
         attach_above: int = ATTACH_ABOVE_BYTES,
+        keys: Keys | None = None,
     ) -> None:
         self.connection = connection
         self.namespace = namespace
         self.actor = actor
         self.is_read_only = False
         self.queries = Queries(connection, namespace, timeout_s=query_timeout_s)
-        self._publisher = Publisher(connection, namespace, timeout_s=timeout_s, engine=self.queries)
+        self.keys = keys
+        self._publisher = Publisher(
+            connection, namespace, timeout_s=timeout_s, engine=self.queries, keys=keys
+        )
         self.blobs = Blobs(
             connection,
             namespace,
@@ -62,6 +68,7 @@ class Client:
             self.queries,
             timeout_s=timeout_s,
             attach_above=attach_above,
+            sealing=keys is not None,
         )
         self._appended = Appended()
 
@@ -121,7 +128,7 @@ class Client:
     ) -> Receipt:
         """Publish prepared events of one address as one message."""
         self.check_writable()
-        landed = await self._publisher.publish(events, expected=expected, alone=alone)
+        landed = await self._land(events, expected, alone=alone)
         address = events[0].address
         if address.resource is None:
             self.queries.sightings.note_for_all(landed.sequence)
@@ -137,6 +144,31 @@ class Client:
             messages=messages,
             _queries=self.queries,
         )
+
+    def bytes_of(self, event: Prepared) -> int:
+        """Return the most bytes that an event takes in a message: sealed, if it is going to be."""
+        size = len(event.payload)
+        return size if self.keys is None else sealed_bytes_max(size)
+
+    async def _land(
+        self, events: Sequence[Prepared], expected: int | None, *, alone: bool
+    ) -> Landed:
+        """Publish events, sealed where there are keys, under one that was current until the end.
+
+        What has landed while its key is current comes before any erasure that retires it. What has
+        not may be the one thing that a destroyed key was still needed for: it is published again,
+        and where the first one can be opened, the second is its duplicate.
+        """
+        resource = events[0].address.resource if events else None
+        if self.keys is None or resource is None or events[0].address.facet == "erasure":
+            return await self._publisher.publish(events, expected=expected, alone=alone)
+        while True:
+            key = self.keys.current(resource)
+            closed = [sealed(event, key) for event in events]
+            landed = await self._publisher.publish(closed, expected=expected, alone=alone)
+            if self.keys.current(resource) == key:
+                return landed
+            expected = None if expected is None else landed.sequence
 
     async def close(self) -> None:
         """Wait for what is on its way, then close the connection."""

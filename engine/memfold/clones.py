@@ -8,7 +8,7 @@ alone), times and order. So a clone that was cut short anywhere is completed by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -148,7 +148,7 @@ class Cloning:
             await self._copy_memories(state)
         ids = [message.id for message in messages[done:]]
         last = self._told(ids, sequence, created=None if done else state.thread)
-        for batch in _batches(last):
+        for batch in _batches(last, self.client.bytes_of):
             revision = await self._publish(batch, revision)
         link = ThreadLink(
             source.resource_id, source.id, sequence, len(messages), self.cut.to_json()
@@ -208,7 +208,8 @@ class Cloning:
         contents = [message.content for message, _ in missing]
         source, target = self.source.resource_id, self.target.resource_id
         async with self.client.blobs.carried(source, target, contents):
-            for batch in _batches(event for _, events in missing for event in events):
+            events = (event for _, events in missing for event in events)
+            for batch in _batches(events, self.client.bytes_of):
                 await self.client.publish(batch)
 
     async def _copy_memories(self, state: Snapshot) -> None:
@@ -267,12 +268,14 @@ class Cloning:
         raise Rejected(problem, reason="thread_exists")
 
 
-def _batches(events: Iterable[Prepared]) -> Iterator[list[Prepared]]:
+def _batches(
+    events: Iterable[Prepared], bytes_of: Callable[[Prepared], int]
+) -> Iterator[list[Prepared]]:
     """Split into what fits one NATS message each."""
     batch: list[Prepared] = []
     size = 2
     for event in events:
-        more = len(event.payload) + 1
+        more = bytes_of(event) + 1
         if batch and (len(batch) == BATCH_EVENTS_MAX or size + more > PAYLOAD_BYTES_MAX):
             yield batch
             batch, size = [], 2

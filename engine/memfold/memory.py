@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, Unpack
 
 from memfold.attachments import ATTACH_ABOVE_BYTES
@@ -29,6 +30,8 @@ from memfold.lists import (
 from memfold.reads import ResourceState, ThreadState
 from memfold.receipts import Receipt
 from memfold.resource import Resource
+from memfold.sealed import Keys
+from memfold.sealing import open_keys
 from memfold.streams import ensure_streams
 from memfold.subjects import Facet, check_namespace
 from memfold.working_memory import WorkingMemory
@@ -47,23 +50,29 @@ async def connect(
     query_timeout_s: float = QUERY_TIMEOUT_S,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     attach_above: int = ATTACH_ABOVE_BYTES,
+    keys: Path | str | Keys | None = None,
     **nats_options: Any,  # noqa: ANN401  # nats-py's own
 ) -> AsyncGenerator[Memory, None]:
     """Open the memory of a namespace as ``actor``; it reconnects for ever once it was connected.
 
     A publish is tried again for ``timeout_s`` seconds, a read waits ``query_timeout_s`` seconds.
     Data URIs and bytes of more than ``attach_above`` bytes in the parts of messages are kept as
-    attachments. Closing waits for writes that are on their way. Further options go to nats-py's
-    ``connect``: ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix`` and so on.
+    attachments. With ``keys``, a directory of them or what keeps them otherwise, all that it
+    publishes is sealed. Closing waits for writes that are on their way. Further options go to
+    nats-py's ``connect``: ``user``, ``password``, ``user_credentials``, ``tls``, ``inbox_prefix``
+    and so on.
 
     Raises:
         BrokerUnavailable: no server answered within ``connect_timeout_s`` seconds.
         PublishDenied: the server refuses the credentials.
         InvalidId: the actor or the namespace cannot be a token of a subject.
+        InvalidRequest, ExtraMissing: the keys' directory is open to others, or
+            ``memfold[sealing]`` is not installed.
     """
     check_id(actor, "actor")
     check_namespace(namespace)
     check_above(attach_above)
+    opened = open_keys(keys)
     connection = await Connection.open(
         url,
         name=f"memfold {actor}",
@@ -77,6 +86,7 @@ async def connect(
         timeout_s=timeout_s,
         query_timeout_s=query_timeout_s,
         attach_above=attach_above,
+        keys=opened,
     )
     try:
         yield Memory(client)

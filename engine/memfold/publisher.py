@@ -24,6 +24,7 @@ from memfold.limits import (
     MESSAGE_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
 )
+from memfold.sealed import KeyFinder
 from memfold.subjects import Address, publish_subject
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ class Publisher:
         *,
         timeout_s: float = 30.0,
         engine: EngineReads | None = None,
+        keys: KeyFinder | None = None,
     ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._timeout_s = timeout_s
-        self._log = LogReader(connection, namespace, engine)
+        self._log = LogReader(connection, namespace, engine, keys)
         self._lanes: dict[str, deque[_Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # A stream may take less than the server; then together travels what fits.

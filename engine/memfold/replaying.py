@@ -12,14 +12,15 @@ from memfold.audit.naming import positions_of_event, threads_of_message, unmet
 from memfold.audit.shown import contents, served
 from memfold.audit.states import Difference, Key, differences
 from memfold.canonical import encode_text
-from memfold.errors import InvalidRequest, LogDiverged, NotFound, NotYetConsistent
+from memfold.errors import InvalidRequest, KeyMissing, LogDiverged, NotFound, NotYetConsistent
 from memfold.ids import check_id
 from memfold.leaf import leaf_hash
 from memfold.provenance import Position
 from memfold.reads import Read
 from memfold.recorded import Asked, RecordedMessage, read_recorded_pages, recorded
 from memfold.requests import Queries
-from memfold.wire import read_message
+from memfold.sealed import KeyFinder
+from memfold.wire import Event, Unreadable, read_message
 
 TRIES: Final = 20
 """How often what is served is compared again because it was written to meanwhile."""
@@ -82,9 +83,15 @@ class Replaying:
     """One replay of one resource."""
 
     def __init__(
-        self, queries: Queries, namespace: str, resource: str, progress: ProgressTold | None
+        self,
+        queries: Queries,
+        namespace: str,
+        resource: str,
+        progress: ProgressTold | None,
+        keys: KeyFinder | None = None,
     ) -> None:
         self._queries = queries
+        self._keys = keys
         self._namespace = namespace
         self._resource = resource
         self._progress = progress
@@ -98,6 +105,7 @@ class Replaying:
             InvalidRequest: an event's name fits several, or the record of an erasure.
             NotFound: no event of the resource has a name that is to be left out.
             NotYetConsistent: the resource is written to without a pause, so nothing was compared.
+            KeyMissing: events are sealed, and this client has no keys.
         """
         actors = ids(without.actors, "without_actors=")
         events = ids(without.events, "without=")
@@ -151,10 +159,20 @@ class Replaying:
         messages = sorted([*defaults, *own], key=lambda message: message.sequence)
         for message in messages:
             _check_leaf(message)
-            for event in read_message(self._namespace, recorded(message), time_us=message.time_us):
+            for event in read_message(
+                self._namespace, recorded(message), time_us=message.time_us, keys=self._keys
+            ):
+                self._check_opened(event)
                 self._fold.add(event)
         self._sequence = upto
         return len(messages)
+
+    def _check_opened(self, event: Event | Unreadable) -> None:
+        """Refuse to fold what the engine may have read and we cannot."""
+        sealed = isinstance(event, Unreadable) and event.reason == "key_missing"
+        if sealed and self._keys is None:
+            problem = "the resource's events are sealed: replay them with keys= (MEMFOLD_KEYS)"
+            raise KeyMissing(problem)
 
     async def _read(self, asked: Asked) -> tuple[list[RecordedMessage], int]:
         found: list[RecordedMessage] = []

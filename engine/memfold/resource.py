@@ -233,11 +233,12 @@ class Resource:
             InvalidRequest: an event's name fits several, or the record of an erasure.
             NotFound: no event of the resource has a name that is to be left out.
             LogDiverged: the engine's copy of a message is not what it recorded.
+            KeyMissing: events are sealed, and this client has no keys.
         """
         from memfold.replaying import Replaying, Without
 
         client = self._client
-        replaying = Replaying(client.queries, client.namespace, self.id, progress)
+        replaying = Replaying(client.queries, client.namespace, self.id, progress, client.keys)
         return await replaying.run(Without(without_actors, without, without_messages, consequences))
 
     async def attachment(self, reference: Mapping[str, Any]) -> Attachment:

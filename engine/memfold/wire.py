@@ -159,7 +159,7 @@ def message_digests(
 ) -> Sequence[bytes]:
     """Return the digests of the events in a payload that a client once encoded.
 
-    A sealed one has the digest of the plain one, if it can be opened.
+    A sealed one has the digest of the plain one, or none if it cannot be opened.
 
     Raises:
         InvalidEvent: the payload is not JSON.
@@ -173,7 +173,7 @@ def _digest(item: Any, address: Address, keys: KeyFinder | None) -> bytes:  # no
     try:
         return digest(opened(item, address, keys) if is_sealed(item) else item)
     except InvalidEvent:
-        return digest(item)
+        return b""
 
 
 def _split(payload: bytes) -> list[Any]:

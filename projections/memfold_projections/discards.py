@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memfold.provenance import Position
+    from memfold.sealed import KeyFinder
     from memfold_projections.log import Log
 
 FETCH_MESSAGES: Final = 64
@@ -47,22 +48,25 @@ def without_effect(event: Event | Unreadable, discarded: frozenset[Position]) ->
     )
 
 
-def find_discarded(log: Log, namespace: str) -> frozenset[Position]:
+def find_discarded(log: Log, namespace: str, keys: KeyFinder | None = None) -> frozenset[Position]:
     """Return the positions that were given up, and that only these rules could read."""
     if not upcast.READABLE_SINCE:
         return frozenset()
     return frozenset(
         (act.data.sequence, act.data.index)
-        for act in _events(log, namespace, _ACTS, [])
-        if isinstance(act.data, ParkedDiscarded) and _was_parked(log, namespace, act, act.data)
+        for act in _events(log, namespace, _ACTS, [], None)
+        if isinstance(act.data, ParkedDiscarded)
+        and _was_parked(log, namespace, act, act.data, keys)
     )
 
 
-def _was_parked(log: Log, namespace: str, act: Event, data: ParkedDiscarded) -> bool:
+def _was_parked(
+    log: Log, namespace: str, act: Event, data: ParkedDiscarded, keys: KeyFinder | None
+) -> bool:
     if data.fold_version >= FOLD_VERSION or data.sequence >= act.sequence:
         return False
     whose = (act.address.resource, act.address.thread)
-    for event in _events(log, namespace, _MESSAGE, [data.sequence]):
+    for event in _events(log, namespace, _MESSAGE, [data.sequence], keys):
         if event.index == data.index:
             kind = (event.envelope.type, event.envelope.dataversion)
             since = upcast.READABLE_SINCE.get(kind, 0)
@@ -71,10 +75,12 @@ def _was_parked(log: Log, namespace: str, act: Event, data: ParkedDiscarded) -> 
     return False
 
 
-def _events(log: Log, namespace: str, statement: str, parameters: list[int]) -> Iterator[Event]:
+def _events(
+    log: Log, namespace: str, statement: str, parameters: list[int], keys: KeyFinder | None
+) -> Iterator[Event]:
     for rows in log.pages(statement, parameters, FETCH_MESSAGES):
         for row in rows:
             # No rule here depends on the time.
-            for event in read_message(namespace, Recorded(*row), time_us=0):
+            for event in read_message(namespace, Recorded(*row), time_us=0, keys=keys):
                 if isinstance(event, Event):
                     yield event

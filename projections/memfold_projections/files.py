@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memfold.provenance import Position
+    from memfold.sealed import KeyFinder
 
 POINTER: Final = "generation"
 """The file in the data directory: the number in use, and on a second line the one kept."""
@@ -43,6 +44,8 @@ class GenerationFiles:
         """Of the log that generations are folded from."""
         self.discarded: frozenset[Position] = frozenset()
         """What every generation leaves without effect: see ``discards``."""
+        self.keys: KeyFinder | None = None
+        """What every generation opens sealed events with."""
         self.number, self.kept = self._read_pointer()
         self._last_given = max((number for number, _ in self._found()), default=self.number)
         for number in {number for number, _ in self._found()} - {self.number, self.kept}:
@@ -65,6 +68,7 @@ class GenerationFiles:
             rewrite=self.rewrite if rewrite is None else rewrite,
         )
         generation.discarded = self.discarded
+        generation.keys = self.keys
         return generation
 
     def open_kept(self) -> tuple[int, Generation]:

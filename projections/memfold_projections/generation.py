@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memfold.provenance import Position
+    from memfold.sealed import KeyFinder
     from memfold.steps import Step
     from memfold_projections.changes import Versions
 
@@ -100,13 +101,16 @@ class Folded:
 
 
 def read_events(
-    namespace: str, messages: Sequence[Recorded], time_us: int
+    namespace: str,
+    messages: Sequence[Recorded],
+    time_us: int,
+    keys: KeyFinder | None = None,
 ) -> list[Event | Unreadable]:
     """Read the events of messages that follow a log's time; from any thread."""
     events: list[Event | Unreadable] = []
     for message in messages:
         time_us = max(time_us, message.time_ns // 1000)
-        events.extend(read_message(namespace, message, time_us=time_us))
+        events.extend(read_message(namespace, message, time_us=time_us, keys=keys))
     return events
 
 
@@ -147,6 +151,8 @@ class Generation:
         """What was met that says the file is damaged: a new generation has to take its place."""
         self.discarded: frozenset[Position] = frozenset()
         """What was given up while it could not be read, and can be by now: see ``discards``."""
+        self.keys: KeyFinder | None = None
+        """What opens sealed events."""
         self._stale = True
         try:
             self._open_state()
@@ -202,7 +208,7 @@ class Generation:
         if self._stale:
             self._open_state()
         if events is None:
-            events = read_events(self.namespace, messages, self.time_us)
+            events = read_events(self.namespace, messages, self.time_us, self.keys)
         time_us = log_time_us(messages, self.time_us)
         if self.discarded:
             events = [without_effect(each, self.discarded) for each in events]
@@ -210,7 +216,7 @@ class Generation:
         try:
             folded = self._evolve(events, messages[-1].sequence, time_us)
             self._write(folded)
-            insert_rows(self._connection, "attachment", attachment_rows(messages))
+            insert_rows(self._connection, "attachment", attachment_rows(messages, self.keys))
             self._connection.execute("COMMIT")
         except BaseException:
             # What is in memory may be ahead of the file now: the next fold starts from the file.

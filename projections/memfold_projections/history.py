@@ -10,6 +10,7 @@ from memfold.wire import Event, Recorded, Unreadable, read_message
 
 if TYPE_CHECKING:
     from memfold.provenance import Position
+    from memfold.sealed import KeyFinder
     from memfold_projections.log import Log
     from memfold_projections.reader import Reader
 
@@ -39,6 +40,7 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     bytes_max: int,
     upto: int | None = None,
     everything: bool = False,
+    keys: KeyFinder | None = None,
 ) -> tuple[list[bytes], Position | None]:
     """Return the changes behind a position in the log's order, and where to go on.
 
@@ -57,7 +59,8 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     for rows in log.pages(_RECORDED, meant, FETCH_MESSAGES):
         outcomes = reader.outcomes([row[0] for row in rows])
         for row in rows:
-            for event in read_message(namespace, Recorded(*row[:5]), time_us=row[5]):
+            message = Recorded(*row[:5])
+            for event in read_message(namespace, message, time_us=row[5], keys=keys):
                 position = (event.sequence, event.index)
                 outcome = outcomes.get(position, ("applied", "", "", None))
                 if position <= after or not isinstance(event, Event):
@@ -73,11 +76,13 @@ def changes(  # noqa: PLR0913  # one query with its named parts
     return found, None
 
 
-def events_at(log: Log, namespace: str, sequence: int) -> list[Event | Unreadable]:
+def events_at(
+    log: Log, namespace: str, sequence: int, keys: KeyFinder | None = None
+) -> list[Event | Unreadable]:
     """Return the events of one message as this code reads them; none if it is not there."""
     for rows in log.pages(_MESSAGE, [sequence], 1):
         # Whether they can be read does not depend on the time.
-        return list(read_message(namespace, Recorded(*rows[0]), time_us=0))
+        return list(read_message(namespace, Recorded(*rows[0]), time_us=0, keys=keys))
     return []
 
 

@@ -102,7 +102,9 @@ class Beside:
                 before = now
                 piece = list(_piece(messages, start, most))
                 start += len(piece)
-                events = read_events(self.generation.namespace, piece, time_us)
+                events = read_events(
+                    self.generation.namespace, piece, time_us, self.generation.keys
+                )
                 time_us = log_time_us(piece, time_us)
                 yield piece, events
 

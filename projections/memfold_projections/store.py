@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memfold.erasure import Erasure
+    from memfold.sealed import Keys
     from memfold.wire import Recorded
 
 LOG: Final = "log.duckdb"
@@ -71,11 +72,13 @@ class Store:
         *,
         progress: Callable[[int, int], None] | None = None,
         memory_mib: int = 2 * MEMORY_MIB,
+        keys: Keys | None = None,
     ) -> None:
         """Open the files and bring the generation up to the log.
 
         ``memory_mib`` is what DuckDB may use for both of them, half for each.
-        ``progress`` is called with (folded sequence, log sequence) while that takes place.
+        ``progress`` is called with (folded sequence, log sequence) while that takes place. With
+        ``keys`` sealed events are opened.
 
         Raises:
             StorageError: the log file cannot be read; it is never set aside by itself, because
@@ -89,7 +92,9 @@ class Store:
         remove_log(rewritten_path(directory / LOG))
         self.log = Log(directory / LOG, namespace, memory_mib=self.memory_mib)
         self._files.rewrite = self.log.rewrite
-        self._files.discarded = find_discarded(self.log, namespace)
+        self.keys = keys
+        self._files.keys = keys
+        self._files.discarded = find_discarded(self.log, namespace, keys)
         self._progress = progress
         self._renewed: tuple[int, Generation] | None = None
         self.folding = threading.Lock()
@@ -271,7 +276,7 @@ class Store:
         acts = [event for event, step in folded.steps if step.outcome.reason == "not_parked"]
         if not acts:
             return
-        self._files.discarded = find_discarded(self.log, self.namespace)
+        self._files.discarded = find_discarded(self.log, self.namespace, self.keys)
         if self._files.discarded - self.generation.discarded:
             self.generation.damage = "it applied an event that was given up"
             message = "an event was given up that is applied: a new generation is folded"

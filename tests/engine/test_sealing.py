@@ -74,7 +74,7 @@ def test_a_sealed_event_is_read_as_the_plain_one() -> None:
     assert other["data"] != box["data"]
     payload = orjson.dumps([box, other, raw])
     assert set(message_digests(payload, ADDRESS, Ring(KEY))) == {was.digest}
-    assert len(set(message_digests(payload, ADDRESS))) == 3
+    assert list(message_digests(payload, ADDRESS)) == [b"", b"", was.digest]
 
 
 @given(

@@ -40,6 +40,10 @@ async def opening(connection: Client) -> None:
         assert_type(memory, memfold.Memory)
     async with local(".memfold", actor="bot") as memory:
         assert_type(memory, memfold.Memory)
+    async with memfold.connect(actor="bot", keys=memfold.KeyDirectory("keys")) as memory:
+        assert_type(memory, memfold.Memory)
+    async with local(actor="bot", keys="keys") as memory:
+        assert_type(memory, memfold.Memory)
     async with local(Path("data"), actor="bot", port=4222, linger_s=0, timeout_s=5) as memory:
         assert_type(memory, memfold.Memory)
     await memfold.ensure_streams(connection, "shop", replicas=3, duplicate_window_s=60)

@@ -16,6 +16,7 @@ from memfold.client import Client
 from memfold.connection import Connection, ConnectionCut
 from memfold.errors import BrokerUnavailable, EngineUnavailable
 from memfold.jetstream import JetStreamError
+from memfold.sealing import open_keys
 from memfold.subjects import check_namespace
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ async def engine(options: Options, *, actor: str) -> AsyncGenerator[Access, None
     """
     log_to_stderr()
     check_namespace(options.memory)
+    keys = open_keys(options.key_directory)
     async with AsyncExitStack() as stack:
         url = options.server or await _local(options, actor, stack)
         connection = await Connection.open(
@@ -120,6 +122,7 @@ async def engine(options: Options, *, actor: str) -> AsyncGenerator[Access, None
             actor=actor,
             timeout_s=PUBLISH_S,
             query_timeout_s=QUERY_S,
+            keys=keys,
         )
         stack.push_async_callback(client.close)
         yield Access(client, PATIENCE_S if options.server is None else 0.0)
@@ -140,7 +143,10 @@ async def _local(options: Options, actor: str, stack: AsyncExitStack) -> str:
     from memfold_consumers.ownership import current_engine
 
     # It holds the lease, and starts the engine again should it die meanwhile.
-    await stack.enter_async_context(local(options.directory, actor=actor, namespace=options.memory))
+    opening = local(
+        options.directory, actor=actor, namespace=options.memory, keys=options.key_directory
+    )
+    await stack.enter_async_context(opening)
     info = current_engine(options.directory)
     if info is None:
         message = f"the engine of {options.directory} has just ended"

@@ -151,8 +151,9 @@ async def _add(
     """Add the events of some messages as rows; return how many."""
     from memfold_projections.database import insert_rows
 
+    keys = access.client.keys
     read = [
-        list(read_message(namespace, recorded(message), time_us=message.time_us))
+        list(read_message(namespace, recorded(message), time_us=message.time_us, keys=keys))
         for message in messages
     ]
     rows: list[tuple[Any, ...]] = []

@@ -122,7 +122,7 @@ class Feeder:
         await self._note_known(known)
         if fresh and wanted is not None:
             fresh = list(await wanted(fresh, known=bool(known)))
-        for run in runs(fresh):
+        for run in runs(fresh, self._access.client.bytes_of):
             await self._publish(run)
         if len(self._pending) >= PENDING_MAX:
             await self._settle()
@@ -172,7 +172,8 @@ class Feeder:
             if item.given_id and sequence not in stored:
                 stored[sequence] = await self._digests(sequence, item.event.address)
             digests = stored.get(sequence, ())
-            if item.given_id and index < len(digests) and digests[index] != item.digest:
+            found = digests[index] if index < len(digests) else b""
+            if item.given_id and found not in (b"", item.digest):
                 message = f"another event with this id stands at sequence {sequence}"
                 self.tally.fail(Fault(item.origin, "id_reused", message))
             else:
@@ -189,7 +190,7 @@ class Feeder:
             )
             if recorded is None:
                 return ()
-            return message_digests(recorded.payload, address)
+            return message_digests(recorded.payload, address, client.keys)
         except (InvalidEvent, PublishDenied):
             return ()
 

@@ -19,7 +19,8 @@ DEFAULT_NAMESPACE: Final = "memfold"
 _DATA_HELP: Final = "Directory of the local engine, else MEMFOLD_DATA, else .memfold."
 _NATS_HELP: Final = "NATS server, else MEMFOLD_NATS_URL, NATS_URL, or the local engine's own."
 _NAMESPACE_HELP: Final = "Which independent memory, else MEMFOLD_NAMESPACE, else memfold."
-_WITH_VALUE: Final = frozenset({"--data", "--nats", "--namespace"})
+_KEYS_HELP: Final = "Directory of keys: seal and open with them. Else MEMFOLD_KEYS, else none."
+_WITH_VALUE: Final = frozenset({"--data", "--nats", "--namespace", "--keys"})
 _SWITCHES: Final = frozenset({"--json"})
 
 
@@ -31,6 +32,7 @@ class Options:
     data: Annotated[Path | None, Parameter(help=_DATA_HELP)] = None
     nats: Annotated[str | None, Parameter(name="--nats", help=_NATS_HELP)] = None
     namespace: Annotated[str | None, Parameter(help=_NAMESPACE_HELP)] = None
+    keys: Annotated[Path | None, Parameter(help=_KEYS_HELP)] = None
     json: Annotated[bool, Parameter(negative=(), show_default=False, help="Answer in JSON.")] = (
         False
     )
@@ -45,6 +47,12 @@ class Options:
         """The address of the NATS server; None means the data directory's local engine."""
         found = os.environ.get("MEMFOLD_NATS_URL") or os.environ.get("NATS_URL")
         return self.nats or found or None
+
+    @property
+    def key_directory(self) -> Path | None:
+        """The directory of the keys."""
+        found = os.environ.get("MEMFOLD_KEYS")
+        return self.keys or (Path(found) if found else None)
 
     @property
     def memory(self) -> str:

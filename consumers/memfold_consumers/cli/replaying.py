@@ -42,6 +42,7 @@ async def replay(options: Options, resource: str, thread: str | None, without: W
                 options.memory,
                 resource,
                 lambda done, total: bar.show({"phase": "reading", "done": done, "total": total}),
+                access.client.keys,
             )
             found = await replaying.run(without)
         if thread is not None or found.events == 0:

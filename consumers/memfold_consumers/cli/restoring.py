@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Final
 
 from memfold.errors import NotFound
+from memfold.sealing import open_keys
 from memfold.subjects import check_namespace
 from memfold_consumers.cli.access import log_to_stderr
 from memfold_consumers.cli.errors import DIVERGED, OK
@@ -51,12 +52,13 @@ async def _run(options: Options, *, dry_run: bool) -> Restored:
     if not (data / "log.duckdb").is_file():
         message = f"{data} has no log.duckdb to restore from"
         raise NotFound(message)
+    keys = open_keys(options.key_directory, data=data)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(owned(data))
         url = options.server
         if url is None:
             url = (await stack.enter_async_context(NatsServer(data))).url
-        store = stack.enter_context(closing(Store(data, options.memory)))
+        store = stack.enter_context(closing(Store(data, options.memory, keys=keys)))
         connection = await open_client(servers=url, name="memfold-restore", log=False)
         stack.push_async_callback(connection.leave, LEAVE_S)
         settings = EngineSettings(data=data, namespace=options.memory)

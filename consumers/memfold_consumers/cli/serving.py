@@ -34,6 +34,8 @@ async def serve(options: Options, *, port: int, metrics_port: int | None) -> int
     if metrics_port is not None:
         # The engine reads its settings from the environment, here as everywhere.
         os.environ["MEMFOLD_METRICS_PORT"] = str(metrics_port)
+    if options.keys is not None:
+        os.environ["MEMFOLD_KEYS"] = str(options.keys)
     if options.server is None:
         await _serve_local(options, port)
     else:

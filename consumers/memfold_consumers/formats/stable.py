@@ -100,12 +100,18 @@ def stable_id(content: Mapping[str, Any], occurrence: int = 1) -> str:
     return str(uuid.uuid5(EVENT_IDS, f"{occurrence} {encode_text(content)}"))
 
 
-def runs(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Split into batches: consecutive events of one address, within the limits of a message."""
+def runs(
+    items: Iterable[Item],
+    bytes_of: Callable[[Prepared], int] = lambda event: len(event.payload),
+) -> Iterator[list[Item]]:
+    """Split into batches: consecutive events of one address, within the limits of a message.
+
+    ``bytes_of`` says how many bytes an event will take in it.
+    """
     run: list[Item] = []
     size = 2
     for item in items:
-        more = len(item.event.payload) + 1
+        more = bytes_of(item.event) + 1
         full = len(run) == BATCH_EVENTS_MAX or size + more > PAYLOAD_BYTES_MAX
         if run and (full or item.event.address != run[0].event.address):
             yield run
