@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from memfold.audit.findings import Findings
     from memfold.erasure_records import ErasureRecords
+    from memfold.sealed import KeyFinder
     from memfold.wire import Recorded
     from memfold_projections.log import Log
     from memfold_projections.records import Records
@@ -35,13 +36,20 @@ class ErasedPlaces:
     """Looks at single places of one log and its stream."""
 
     def __init__(
-        self, connection: Client, namespace: str, log: Log, records: Records, findings: Findings
+        self,
+        connection: Client,
+        namespace: str,
+        log: Log,
+        records: Records,
+        findings: Findings,
+        keys: KeyFinder | None = None,
     ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._log = log
         self._records = records
         self._findings = findings
+        self._keys = keys
 
     async def check_log(self, doubtful: Sequence[tuple[int, int]], tick: Tick) -> None:
         """Settle where the log may have lost, changed or gained what an erasure left."""
@@ -62,7 +70,7 @@ class ErasedPlaces:
                 )
                 whole = message is not None and leaf is not None and leaf_hash(message) == leaf
                 if message is not None and leaf is not None and whole:
-                    left, taken = without_erased(message, records.erasures(), leaf)
+                    left, taken = without_erased(message, records.erasures(), leaf, self._keys)
                     if taken and (row == left if left.payload else row is None):
                         unfinished.update(erasure.sequence for erasure, _ in taken)
                         continue
@@ -128,7 +136,7 @@ class ErasedPlaces:
             row, leaf = await in_thread(partial(self._read, sequence))
             if row is None or row.leaf is not None or leaf is None:
                 continue
-            if not without_erased(row, pending, leaf)[1]:
+            if not without_erased(row, pending, leaf, self._keys)[1]:
                 text = (
                     f"the stream has no message {sequence}; a record says that it was erased, the "
                     "log has it"

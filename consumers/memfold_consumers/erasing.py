@@ -18,11 +18,12 @@ import structlog
 
 from memfold.building import prepare
 from memfold.erasure import FACET
-from memfold.errors import BrokerUnavailable, EngineBusy, MemfoldError
+from memfold.errors import BrokerUnavailable, EngineBusy, KeyMissing, MemfoldError
 from memfold.events import ErasureCompleted
-from memfold.jetstream import REQUEST_S
+from memfold.jetstream import REQUEST_S, JetStreamError, api
 from memfold.subjects import Address, publish_subject
 from memfold_consumers.threads import in_thread
+from memfold_projections.history import keyids_after
 from memfold_projections.rewriting import rewriting
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ ACTOR: Final = "memfold-engine"
 """Who publishes ``ErasureCompleted``."""
 BACK_OFF_FIRST_S: Final = 0.5
 BACK_OFF_MAX_S: Final = 30.0
+
+_PASSING: Final = (
+    MemfoldError,
+    OSError,
+    TimeoutError,
+    duckdb.Error,
+    nats.errors.Error,
+    JetStreamError,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -88,8 +98,22 @@ class Erasing:
         pending = await in_thread(self._store.erasures_pending)
         if pending:
             progress.begin("rewriting", self._store.log.sequence)
-            await in_thread(partial(self._rewrite, pending, progress))
+            missing = await in_thread(partial(self._try_rewrite, pending, progress))
+            rest = [erasure for erasure in pending if erasure.target != "message"]
+            if missing is not None and rest:
+                # One that waits for a key keeps no other one waiting.
+                await in_thread(partial(self._rewrite, rest, progress))
+            if missing is not None:
+                raise KeyMissing(missing)
         return {"erasures": len(pending)}
+
+    def _try_rewrite(self, pending: list[Erasure], progress: Progress) -> str | None:
+        """Return what is missing, not the error: its frames would go on reading the log."""
+        try:
+            self._rewrite(pending, progress)
+        except KeyMissing as error:
+            return error.message
+        return None
 
     def _rewrite(self, pending: list[Erasure], progress: Progress) -> None:
         def show(done: int, total: int) -> None:
@@ -114,15 +138,14 @@ class Erasing:
                 self._wake.clear()
                 if self._checkpoint.halted is not None:
                     return
+                # First what was done before a failure: one erasure may wait for a key for long.
+                await self._tell_all()
                 if await in_thread(self._store.erasures_pending):
                     await self._run_job(jobs)
-                for erasure, counts in await in_thread(
-                    partial(self._store.erasures_untold, self._engine)
-                ):
-                    await self._tell(erasure, counts)
+                    await self._tell_all()
                 failures = 0
                 await self._wake.wait()
-            except (MemfoldError, OSError, TimeoutError, duckdb.Error, nats.errors.Error) as error:
+            except _PASSING as error:
                 delay_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** min(failures, 10))
                 failures += 1
                 reason = f"{type(error).__name__}: {error}"
@@ -141,6 +164,29 @@ class Erasing:
             if state is not None and state["kind"] == self.kind and state["error"] is not None:
                 raise MemfoldError(state["error"]["message"])
             return
+
+    async def _tell_all(self) -> None:
+        untold = await in_thread(partial(self._store.erasures_untold, self._engine))
+        for erasure, counts in untold:
+            await self._destroy_keys(erasure)
+            await self._tell(erasure, counts)
+
+    async def _destroy_keys(self, erasure: Erasure) -> None:
+        """Destroy the keys that an erased resource had, but for what is needed since.
+
+        Whoever publishes under a key that is no longer current when it has landed publishes again.
+        So only what stands in the stream once they are retired can need one of them.
+        """
+        keys, resource = self._store.keys, erasure.resource
+        if keys is None or resource is None or erasure.target != "resource":
+            return
+        retired = await in_thread(partial(keys.retire, resource))
+        info = await api(self._connection, f"STREAM.INFO.{self._store.namespace}")
+        await self._checkpoint.reach(int(info["state"]["last_seq"]), timeout_s=BACK_OFF_MAX_S)
+        needed = await in_thread(partial(keyids_after, self._store.log, resource, erasure.sequence))
+        gone = [keyid for keyid in retired if keyid not in needed]
+        await in_thread(partial(keys.destroy, resource, gone))
+        _log.info("keys_destroyed", erasure=erasure.sequence, keys=len(gone))
 
     async def _tell(self, erasure: Erasure, counts: dict[str, int]) -> None:
         """Publish the record of an erasure; at every try the same, so that one is folded."""

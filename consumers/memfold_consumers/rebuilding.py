@@ -178,7 +178,7 @@ class Rebuilding:
         return [
             message
             if message.leaf is not None or message.sequence in whole
-            else without_erased(message, erasures, leaves[message.sequence])[0]
+            else without_erased(message, erasures, leaves[message.sequence], self._store.keys)[0]
             for message in messages
         ]
 

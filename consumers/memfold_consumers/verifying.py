@@ -151,7 +151,9 @@ class _Run:
         self._root = merkle.EMPTY_ROOT
         self.findings = Findings()
         self._records = Records(store.log, namespace)
-        self._places = ErasedPlaces(connection, namespace, store.log, self._records, self.findings)
+        self._places = ErasedPlaces(
+            connection, namespace, store.log, self._records, self.findings, store.keys
+        )
         self._phases: list[dict[str, Any]] = []
         self._published: list[Claim] = []
         self._heads = {"published": 0, "file": 0, GIVEN: 0, "agree": 0, "ahead": 0}

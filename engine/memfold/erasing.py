@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memfold.audit.heads import audit_stream, leaves_subject, read_block
 from memfold.building import Prepared, build
 from memfold.chunks import stream_name
+from memfold.erased_keys import ErasedKeys
 from memfold.erasure import (
     FACET,
     Erasure,
@@ -66,8 +67,9 @@ class ErasureReport(Read):
     ``erasure`` is the sequence of its record, 0 in a dry run. ``messages`` of the event stream held
     what was erased, ``events`` of them; ``restated`` other events were in the same messages and
     were said again. ``chunks`` of attachments were deleted. ``engines`` names those that have
-    dropped their copies, with how much it was. ``replicas`` is that of the event stream: above 1,
-    see ``remains``, which says in sentences what is left elsewhere.
+    dropped their copies, with how much it was. ``keys`` of the erased resource were destroyed: what
+    was sealed under them opens nowhere. ``replicas`` is that of the event stream: above 1, see
+    ``remains``, which says in sentences what is left elsewhere.
     """
 
     dry_run: bool
@@ -83,6 +85,7 @@ class ErasureReport(Read):
     replicas: int
     remains: tuple[str, ...]
     sequences: tuple[tuple[int, int], ...] = ()
+    keys: int = 0
 
 
 class Eraser:
@@ -119,16 +122,21 @@ class Eraser:
             PublishDenied: this user may not erase; nothing was erased.
             TooLarge: a large event that was parked shares its message with erased ones and cannot
                 be said again; nothing was deleted. Erase the whole thread or resource.
+            KeyMissing: which messages are about to go cannot be told without keys; nothing was
+                published.
             StreamMissing, EngineUnavailable, BrokerUnavailable, NotYetConsistent: run it again.
         """
         if not dry_run:
             self._client.check_writable()
         info = await self._info()
         sequence = int(info["state"]["last_seq"]) + 1
+        keys = ErasedKeys(self._client, self._address.resource, self._target)
         if not dry_run:
             if self._target in {"message", "event"}:
                 # What cannot be said again must be told before anything is hidden.
                 self._restated(sequence, await self._search.run(sequence))
+            # Before the record: what is sealed under another key by then comes after it.
+            keys.retire()
             sequence = await self._record(reason)
         found = await self._search.run(sequence)
         restated = self._restated(sequence, found)
@@ -136,6 +144,7 @@ class Eraser:
         if not dry_run:
             chunks = await self._delete(sequence, found, restated)
             engines = await self._engines(sequence)
+            await keys.destroy(sequence)
         else:
             engines = {}
         sequences = ranges(sorted(message.sequence for message, _ in found.parts))
@@ -151,8 +160,9 @@ class Eraser:
             chunks=chunks,
             engines=engines,
             replicas=int(info["config"]["num_replicas"]),
-            remains=_remains(info),
+            remains=(*_remains(info), *keys.remains(found)),
             sequences=tuple((first, last) for first, last in sequences),
+            keys=keys.destroyed,
         )
 
     async def _record(self, reason: str | None) -> int:

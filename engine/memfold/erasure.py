@@ -16,10 +16,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from memfold.canonical import is_array, is_object
-from memfold.errors import InvalidEvent
+from memfold.errors import InvalidEvent, KeyMissing
 from memfold.events import Erased, ErasureCompleted, ParkedDiscarded, Redacted, Restated
 from memfold.gate import parse
 from memfold.provenance import Position
+from memfold.sealed import KeyFinder, is_sealed, opened
 from memfold.subjects import Address
 from memfold.wire import Recorded
 
@@ -71,10 +72,13 @@ class Part:
     kept: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
 
 
-def part_of(erasure: Erasure, message: Recorded) -> Part | None:
+def part_of(erasure: Erasure, message: Recorded, keys: KeyFinder | None = None) -> Part | None:
     """Return what an erasure covers of a message; None if nothing.
 
     What cannot be read goes with its resource or thread, and by its position.
+
+    Raises:
+        KeyMissing: only what is sealed in it says whether it is covered.
     """
     if message.sequence >= erasure.sequence:
         return None
@@ -89,16 +93,23 @@ def part_of(erasure: Erasure, message: Recorded) -> Part | None:
     elsewhere = erasure.position is not None and erasure.position[0] != message.sequence
     if not ours or (elsewhere and facet != FACET):
         return None
-    return _part(erasure, facet, message)
+    return _part(erasure, facet, message, keys)
 
 
 def without_erased(
-    message: Recorded, erasures: Iterable[Erasure], leaf: bytes
+    message: Recorded,
+    erasures: Iterable[Erasure],
+    leaf: bytes,
+    keys: KeyFinder | None = None,
 ) -> tuple[Recorded, list[tuple[Erasure, Part]]]:
-    """Return what erasures leave of a message, and what each of them takes."""
+    """Return what erasures leave of a message, and what each of them takes.
+
+    Raises as :func:`part_of`.
+    """
     taken: list[tuple[Erasure, Part]] = []
-    for erasure in erasures:
-        part = part_of(erasure, message)
+    # What goes as a whole needs no key, and may have none any more: one message comes last.
+    for erasure in sorted(erasures, key=lambda each: each.target == "message"):
+        part = part_of(erasure, message, keys)
         if part is not None:
             taken.append((erasure, part))
             message = redacted(message, part, leaf)
@@ -107,7 +118,7 @@ def without_erased(
     return message, taken
 
 
-def _part(erasure: Erasure, facet: str, message: Recorded) -> Part | None:
+def _part(erasure: Erasure, facet: str, message: Recorded, keys: KeyFinder | None) -> Part | None:
     items = _items(message.payload)
     if items is None:
         whole = erasure.target in {"resource", "thread"} or (
@@ -119,26 +130,50 @@ def _part(erasure: Erasure, facet: str, message: Recorded) -> Part | None:
     for index, item in enumerate(items):
         if item is None and message.leaf is not None:
             continue
-        if _covers(erasure, facet, (message.sequence, index), item):
+        if _covers(erasure, facet, (message.sequence, index), item, keys):
             covered.append(index)
         else:
             kept[index] = _encoded(item)
     return Part(tuple(covered), kept) if covered else None
 
 
-def _covers(erasure: Erasure, facet: str, position: Position, item: Any) -> bool:  # noqa: ANN401  # JSON
+def _covers(
+    erasure: Erasure,
+    facet: str,
+    position: Position,
+    item: Any,  # noqa: ANN401  # any JSON value
+    keys: KeyFinder | None,
+) -> bool:
     if facet == FACET:
-        return _covers_record(erasure, item)
+        return _covers_record(erasure, item, keys)
     match erasure.target:
         case "event":
             return position == erasure.position
         case "message":
-            return facet == "messages" and erasure.message in _message_ids(item)
+            if facet != "messages":
+                return False
+            return erasure.message in _message_ids(_readable(erasure, item, keys))
         case _:
             return True
 
 
-def _covers_record(erasure: Erasure, item: Any) -> bool:  # noqa: ANN401  # any JSON value
+def _readable(erasure: Erasure, item: Any, keys: KeyFinder | None) -> Any:  # noqa: ANN401  # JSON
+    """Return an event opened, if it is sealed; one that does not open says nothing."""
+    if not is_sealed(item):
+        return item
+    try:
+        return opened(item, Address(erasure.resource, erasure.thread, "messages", ""), keys)
+    except InvalidEvent as error:
+        if error.reason != "key_missing":
+            return None
+        message = (
+            "which message a sealed event is about cannot be told without its key: configure the "
+            "keys (MEMFOLD_KEYS), or erase the whole thread or resource"
+        )
+        raise KeyMissing(message, detail=error.message) from None
+
+
+def _covers_record(erasure: Erasure, item: Any, keys: KeyFinder | None) -> bool:  # noqa: ANN401  # JSON
     """Tell whether a record of the log goes: only what holds contents does."""
     type_ = item.get("type") if is_object(item) else None
     if isinstance(type_, str) and type_ in KEPT:
@@ -148,7 +183,7 @@ def _covers_record(erasure: Erasure, item: Any) -> bool:  # noqa: ANN401  # any 
     inner = restated(item) if type_ == Restated.type else None
     if inner is None:
         return False
-    return _covers(erasure, _facet(inner), inner.position, _parsed(inner.event))
+    return _covers(erasure, _facet(inner), inner.position, _parsed(inner.event), keys)
 
 
 @dataclass(frozen=True, slots=True)

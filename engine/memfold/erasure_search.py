@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memfold.erasure import FACET, Erasure, Part, part_of, said_again, same_token
+from memfold.errors import InvalidEvent
 from memfold.ids import encode_token
 from memfold.jetstream import api, read_recorded
 from memfold.refilled import Refilled
+from memfold.sealed import keyids, opened_parts
+from memfold.subjects import parse_stored
 
 if TYPE_CHECKING:
     from memfold.client import Client
+    from memfold.sealed import Keys
     from memfold.wire import Recorded
 
 Progress = Callable[[str, int, int | None], None]
@@ -31,14 +35,18 @@ class Found:
 
     parts: list[tuple[Recorded, Part]] = field(default_factory=list["tuple[Recorded, Part]"])
     hashes: set[str] = field(default_factory=set[str])
+    plain: int = 0
+    """Events that were not sealed, where all that a message holds is covered."""
 
-    def add(self, message: Recorded, part: Part) -> None:
+    def add(self, message: Recorded, part: Part, keys: Keys | None) -> None:
         """Add a message with what of it is covered."""
         self.parts.append((message, part))
-        for payload in (message.payload, *said_again(message)):
+        payloads = (message.payload, *said_again(message))
+        self.plain += max(0, len(part.covered) - sum(len(keyids(each)) for each in payloads))
+        for payload in payloads:
             # JSON may write a digit as an escape. Rather one too many: the engine knows better.
             plain = _ESCAPE.sub(lambda match: bytes([int(match.group(1), 16)]), payload)
-            for form in (payload, plain):
+            for form in (payload, plain, _opened(message, payload, keys)):
                 self.hashes.update(found.decode() for found in _HASHES.findall(form))
 
 
@@ -60,10 +68,10 @@ class Search:
         found = Found()
         seen: set[int] = set()
         async for message in self._candidates(before):
-            part = part_of(erasure, message)
+            part = part_of(erasure, message, self._client.keys)
             if part is not None and message.sequence not in seen:
                 seen.add(message.sequence)
-                found.add(message, part)
+                found.add(message, part, self._client.keys)
             self._progress("looking", message.sequence, before)
         return found
 
@@ -161,16 +169,25 @@ async def subjects(client: Client, stream: str, filter_: str) -> AsyncIterator[s
             return
 
 
+def _opened(message: Recorded, payload: bytes, keys: Keys | None) -> bytes:
+    """Return what is sealed in a payload, which is a message's or is said again in it."""
+    try:
+        address = parse_stored(message.subject.partition(".")[0], message.subject)
+    except InvalidEvent:
+        return b""
+    return opened_parts(payload, replace(address, facet="messages"), keys)
+
+
 async def matching(
     client: Client,
     stream: str,
     filter_: str,
     before: int,
     *,
+    after: int = 0,
     refilled: Refilled = Refilled(),  # noqa: B008  # frozen
 ) -> AsyncIterator[Recorded]:
-    """Yield the messages of a stream below a sequence that match a filter, in order."""
-    after = 0
+    """Yield the messages of a stream between two sequences that match a filter, in order."""
     while True:
         message = await read_recorded(
             client.connection, stream, after + 1, subject_filter=filter_, refilled=refilled

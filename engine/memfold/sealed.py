@@ -133,10 +133,10 @@ def opened_parts(payload: bytes, address: Address, keys: KeyFinder | None) -> by
     return b"\n".join(found)
 
 
-def keyids(payload: bytes) -> set[str]:
-    """Return the ids of the keys that events of a payload are sealed under."""
+def keyids(payload: bytes) -> list[str]:
+    """Return the ids of the keys that the sealed events of a payload name, one for each event."""
     named = [item[KEYID] for item in _items(payload) if is_sealed(item)]
-    return {keyid for keyid in named if isinstance(keyid, str)}
+    return [keyid for keyid in named if isinstance(keyid, str)]
 
 
 def sealed_bytes_max(size: int) -> int:

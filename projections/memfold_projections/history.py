@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memfold.canonical import encode, from_us
 from memfold.ids import encode_token
+from memfold.sealed import keyids
 from memfold.wire import Event, Recorded, Unreadable, read_message
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ ORDER BY sequence
 
 _MESSAGE: Final = """
 SELECT sequence, time_ns, subject, payload, msg_id FROM event WHERE sequence = ?
+"""
+
+_PAYLOADS: Final = """
+SELECT payload FROM event WHERE sequence > ? AND split_part(subject, '.', 4) = ?
 """
 
 
@@ -84,6 +89,15 @@ def events_at(
         # Whether they can be read does not depend on the time.
         return list(read_message(namespace, Recorded(*rows[0]), time_us=0, keys=keys))
     return []
+
+
+def keyids_after(log: Log, resource: str, sequence: int) -> set[str]:
+    """Return the ids of the keys that a resource's events behind a sequence are sealed under."""
+    found: set[str] = set()
+    for rows in log.pages(_PAYLOADS, [sequence, encode_token(resource)], FETCH_MESSAGES):
+        for (payload,) in rows:
+            found.update(keyids(payload))
+    return found
 
 
 def parked_whole(log: Log, namespace: str, sequence: int) -> bool:

@@ -87,7 +87,7 @@ class Rewriting:
             progress(upto, end)
 
     def _without_erased(self, message: Recorded, leaf: bytes) -> Recorded:
-        left, taken = without_erased(message, self._erasures, leaf)
+        left, taken = without_erased(message, self._erasures, leaf, self._store.keys)
         for erasure, part in taken:
             self.messages[erasure.sequence] += 1
             self.events[erasure.sequence] += len(part.covered)

@@ -14,6 +14,8 @@ import pytest
 
 import memfold
 from memfold import KeyDirectory, Memory, Message
+from memfold.erased_keys import ErasedKeys
+from memfold.erasing import Eraser
 from memfold.errors import EngineInUse, InvalidRequest, KeyMissing, Parked
 from memfold.sealed import keyids
 from memfold_consumers import local
@@ -129,7 +131,7 @@ async def test_plain_and_sealed_events_of_one_resource_make_one_memory(
         )
         assert len(first.content) == 40
         await receipt.applied()
-        assert [len(keyids(m.payload)) for m in await read_stream(broker)].count(1) >= 2
+        assert sum(bool(keyids(m.payload)) for m in await read_stream(broker)) >= 2
         again = await run_memfold("verify", "--nats", broker.url)
         assert again.code == 0, again.out
 
@@ -287,7 +289,7 @@ async def test_what_lands_while_its_key_is_retired_is_published_again_under_the_
         assert state is not None
         assert state.content == {"n": 1}
         found = [m for m in await read_stream(broker) if m.sequence == receipt.sequence]
-        assert keyids(found[0].payload) == {keys.current("alice").id}
+        assert keyids(found[0].payload) == [keys.current("alice").id]
 
 
 async def test_an_attachment_is_never_stored_in_the_clear(broker: Broker, tmp_path: Path) -> None:
@@ -342,3 +344,219 @@ async def test_a_local_engine_without_keys_is_not_joined_with_some(tmp_path: Pat
         with pytest.raises(EngineInUse, match="without keys"):
             async with local(tmp_path / "data", actor="bot", keys=tmp_path / "keys"):
                 pass
+
+
+async def test_a_message_of_a_sealed_batch_goes_and_its_neighbours_stay(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        thread = memory.resource("alice").thread("t")
+        await thread.append(
+            [
+                Message(id="m0", role="user", content=NEAR),
+                Message(id="m1", role="user", content=SECRET),
+                Message(id="m2", role="user", content=f"{NEAR} after"),
+            ]
+        )
+        await thread.update_message("m1", metadata={"note": SECRET})
+        before = [m for m in await thread.messages() if m.id != "m1"]
+        async with memfold.connect(broker.url, actor="bot") as without:
+            sequence = (await without.status())["stream"]["last_sequence"]
+            with pytest.raises(KeyMissing, match="MEMFOLD_KEYS"):
+                await without.resource("alice").thread("t").erase("m1")
+            assert (await without.status())["stream"]["last_sequence"] == sequence
+        report = await thread.erase("m1")
+        assert (report.messages, report.events, report.restated, report.keys) == (2, 2, 2, 0)
+        assert await thread.messages() == before
+        for command in (("rebuild", "--from", "stream"), ("verify",)):
+            ran = await run_memfold(*command, "--nats", broker.url)
+            assert ran.code == 0, ran.err + ran.out
+        assert await thread.messages() == before
+        again = await thread.erase("m2")
+        assert (again.messages, again.restated) == (1, 1)
+        assert [m.id for m in await thread.messages()] == ["m0"]
+        async with engine(broker, tmp_path / "two", tmp_path / "keys"):
+            pass
+    assert columns_with(tmp_path / "engine", SECRET) == []
+    assert columns_with(tmp_path / "two", SECRET) == []
+
+
+async def test_an_engine_without_the_key_waits_with_one_message_and_erases_all_else(
+    broker: Broker, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    async with opened(broker, tmp_path) as memory:
+        for name in ("alice", "bob"):
+            thread = memory.resource(name).thread("t")
+            await thread.append([Message(id=n, role="user", content=SECRET) for n in "ab"])
+        await memory.resource("alice").thread("t").erase("a")
+        await memory.resource("bob").erase()
+    async with (
+        engine(broker, tmp_path / "two", None),
+        memfold.connect(broker.url, actor="bot") as memory,
+    ):
+        own = (await memory.status())["engine"]
+        async with asyncio.timeout(60):
+            while not await completed(memory, own, "bob"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    async with (
+        engine(broker, tmp_path / "two", keys),
+        memfold.connect(broker.url, actor="bot", keys=keys) as memory,
+    ):
+        async with asyncio.timeout(60):
+            while not await completed(memory, own, "alice"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+async def completed(memory: Memory, engine_id: str, resource: str) -> bool:
+    found = await memory.erasures(resource)
+    return all(engine_id in {each["engine"] for each in one["completed"]} for one in found)
+
+
+async def backup(broker: Broker, tmp_path: Path) -> None:
+    await broker.kill()
+    for name in ("broker", "engine"):
+        shutil.copytree(tmp_path / name, tmp_path / "backup" / name)
+    await broker.start()
+
+
+async def test_an_erased_resource_opens_nowhere_not_even_in_a_backup(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        await write_all(memory)
+    await backup(broker, tmp_path)
+    keys = KeyDirectory(tmp_path / "keys")
+    first = keys.current("alice")
+    async with opened(broker, tmp_path) as memory:
+        alice = memory.resource("alice")
+        report = await alice.erase(reason="asked for")
+        assert (report.keys, report.messages) == (1, 5)
+        assert "opens nowhere" not in str(report.remains)
+        assert any("open nowhere any more" in each for each in report.remains)
+        assert keys.find("alice", first.id) is None
+        await (await alice.working_memory.merge({"city": NEAR})).applied()
+        assert keys.current("alice") != first
+        assert (await memory.resource("bob").working_memory.get()) is not None
+        ran = await run_memfold("verify", "--nats", broker.url)
+        assert ran.code == 0, ran.out
+        assert (await memory.status())["parked"] == 0
+        nothing = await alice.thread("never").erase()
+        assert nothing.keys == 0
+    await broker.kill()
+    for name in ("broker", "engine"):
+        shutil.rmtree(tmp_path / name)
+        shutil.copytree(tmp_path / "backup" / name, tmp_path / name)
+    # A backup is of stream and log; generations hold what was opened.
+    shutil.rmtree(tmp_path / "engine" / "generations")
+    await broker.start()
+    async with opened(broker, tmp_path) as memory:
+        alice = memory.resource("alice")
+        assert {each["reason"] for each in await memory.parked("alice")} == {"key_missing"}
+        assert await alice.thread("t1").messages() == []
+        assert await alice.working_memory.get() is None
+        bob = await memory.resource("bob").working_memory.get()
+        assert bob is not None
+        assert bob.content == {"city": SECRET}
+
+
+async def test_an_erasure_without_keys_has_the_engine_destroy_its_own(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        await write_all(memory)
+        keys = KeyDirectory(tmp_path / "keys")
+        first = keys.current("alice")
+        async with memfold.connect(broker.url, actor="officer") as officer:
+            report = await officer.resource("alice").erase()
+        assert report.keys == 0
+        assert keys.find("alice", first.id) is None
+        await (await memory.resource("alice").working_memory.merge({"n": 1})).applied()
+        assert (await memory.status())["parked"] == 0
+
+
+async def test_a_key_that_something_after_the_erasure_needs_is_kept_and_told(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """A writer with a copy of the keys of its own does not know that its key was retired."""
+    async with opened(broker, tmp_path) as memory:
+        alice = memory.resource("alice")
+        await (await alice.working_memory.merge({"n": 0})).applied()
+        shutil.copytree(tmp_path / "keys", tmp_path / "copy")
+        first = KeyDirectory(tmp_path / "copy").current("alice")
+        publish = memory._client.publish
+
+        async def followed(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+            receipt = await publish(*arguments, **named)
+            memory._client.publish = publish  # type: ignore[method-assign]
+            async with memfold.connect(broker.url, actor="far", keys=tmp_path / "copy") as far:
+                await far.resource("alice").working_memory.merge({"far": SECRET})
+            return receipt
+
+        memory._client.publish = followed  # type: ignore[method-assign]
+        report = await alice.erase()
+        assert report.keys == 0
+        assert any("erase again" in each for each in report.remains)
+        assert KeyDirectory(tmp_path / "keys").find("alice", first.id) == first
+        state = await alice.working_memory.get()
+        assert state is not None
+        assert state.content == {"far": SECRET}
+        again = await alice.erase()
+        assert again.keys >= 1
+        assert KeyDirectory(tmp_path / "keys").find("alice", first.id) is None
+
+
+@pytest.mark.parametrize("step", ["_record", "_delete", "_engines", "destroy"])
+async def test_an_erasure_that_dies_at_a_step_is_completed_by_the_next(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class Died(Exception):
+        pass
+
+    async def dies(*_: object) -> None:
+        raise Died
+
+    async with opened(broker, tmp_path) as memory:
+        await write_all(memory)
+        alice, keys = memory.resource("alice"), KeyDirectory(tmp_path / "keys")
+        first = keys.current("alice")
+        owner = ErasedKeys if step == "destroy" else Eraser
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, dies)
+            with pytest.raises(Died):
+                await alice.erase()
+        await (await alice.working_memory.merge({"between": SECRET})).applied()
+        report = await alice.erase()
+        assert report.keys >= 1
+        assert keys.find("alice", first.id) is None
+        assert await alice.working_memory.get() is None
+        await (await alice.working_memory.merge({"n": 1})).applied()
+        assert (await memory.status())["parked"] == 0
+        assert (await run_memfold("verify", "--nats", broker.url)).code == 0
+
+
+async def test_writers_meanwhile_lose_nothing_that_was_acknowledged(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        alice = memory.resource("alice")
+        acknowledged: dict[str, int] = {}
+
+        async def write(number: int) -> None:
+            async with memfold.connect(
+                broker.url, actor=f"w{number}", keys=tmp_path / "keys"
+            ) as writer:
+                mine = writer.resource("alice").working_memory
+                for n in range(60):
+                    receipt = await mine.merge({f"{number}.{n}": n})
+                    acknowledged[f"{number}.{n}"] = receipt.sequence
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(3):
+                group.create_task(write(number))
+            reports = [await alice.erase() for _ in range(3)]
+        state = await alice.working_memory.get()
+        last = max(report.erasure for report in reports)
+        expected = {key for key, sequence in acknowledged.items() if sequence > last}
+        assert set(state.content if state is not None else {}) == expected
+        assert (await memory.status())["parked"] == 0

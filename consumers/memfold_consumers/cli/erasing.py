@@ -104,6 +104,8 @@ def _show(report: ErasureReport) -> None:
     ]
     if not report.dry_run:
         rows.append(("blob stream", "chunks of attachments", report.chunks))
+        if report.keys:
+            rows.append(("keys", "of the resource, destroyed", report.keys))
         rows.extend(
             (f"engine {name}", f"{what.replace('_', ' ')}, files written anew", count)
             for name, stores in report.engines.items()
