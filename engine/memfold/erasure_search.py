@@ -38,7 +38,7 @@ class Found:
     plain: int = 0
     """Events that were not sealed, where all that a message holds is covered."""
 
-    def add(self, message: Recorded, part: Part, keys: Keys | None) -> None:
+    def add(self, message: Recorded, part: Part, keys: Keys | None = None) -> None:
         """Add a message with what of it is covered."""
         self.parts.append((message, part))
         payloads = (message.payload, *said_again(message))

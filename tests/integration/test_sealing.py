@@ -20,9 +20,12 @@ from memfold.errors import EngineInUse, InvalidRequest, KeyMissing, Parked
 from memfold.sealed import keyids
 from memfold_consumers import local
 from memfold_consumers.settings import EngineSettings
+from memfold_projections.content import content_digests
+from memfold_projections.store import Store
 from support.broker import Broker, bare_client, running_broker, stored
 from support.bytes_left import columns_with, files_with
 from support.engine import running_engine
+from support.proxy import Cut, running_proxy
 from support.ran import run_memfold
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -262,6 +265,26 @@ async def test_the_same_event_sealed_anew_by_another_process_is_one_event(
             assert refused.value.reason == "id_reused"
 
 
+@pytest.mark.parametrize("with_expected", [False, True])
+async def test_a_publish_whose_acknowledgement_was_lost_is_one_event(
+    broker: Broker, tmp_path: Path, *, with_expected: bool
+) -> None:
+    keys = tmp_path / "keys"
+    async with (
+        engine(broker, tmp_path / "engine", keys),
+        running_proxy(broker.url) as proxy,
+        memfold.connect(proxy.url, actor="bot", keys=keys) as memory,
+    ):
+        working = memory.resource("alice").working_memory
+        first = await working.merge({"n": 1})
+        proxy.cuts = [Cut("client", b'"stream":"memfold"')]
+        expected = first.sequence if with_expected else None
+        second = await working.merge({"n": 2}, expected=expected)
+        assert await second.applied() == "applied"
+        assert second.sequence == first.sequence + 1
+        assert len(await read_stream(broker)) == 2
+
+
 async def test_what_lands_while_its_key_is_retired_is_published_again_under_the_next(
     broker: Broker, tmp_path: Path
 ) -> None:
@@ -375,10 +398,44 @@ async def test_a_message_of_a_sealed_batch_goes_and_its_neighbours_stay(
         again = await thread.erase("m2")
         assert (again.messages, again.restated) == (1, 1)
         assert [m.id for m in await thread.messages()] == ["m0"]
-        async with engine(broker, tmp_path / "two", tmp_path / "keys"):
-            pass
+        async with (
+            engine(broker, tmp_path / "two", tmp_path / "keys"),
+            memfold.connect(broker.url, actor="bot") as other,
+        ):
+            await settled(other, 2)
     assert columns_with(tmp_path / "engine", SECRET) == []
     assert columns_with(tmp_path / "two", SECRET) == []
+    same_in_both(tmp_path, "engine", "two")
+
+
+async def settled(memory: Memory, engines: int) -> None:
+    """Wait until every erasure was completed by so many engines, and all are at the end."""
+    at: dict[str, int] = {}
+    async with asyncio.timeout(60):
+        while True:
+            status = await memory.status()
+            at[status["engine"]] = status["checkpoint"]
+            told = [len(each["completed"]) for each in await memory.erasures()]
+            last = status["stream"]["last_sequence"]
+            if min(told) >= engines and list(at.values()) == [last] * engines:
+                return
+            await asyncio.sleep(0.02)
+
+
+def same_in_both(directory: Path, *names: str) -> None:
+    """Hold the files of two engines against each other: content, log, leaves."""
+    keys = KeyDirectory(directory / "keys")
+    stores = [Store(directory / name, "memfold", keys=keys) for name in names]
+    try:
+        one, other = stores
+        assert one.sequence == other.sequence
+        assert content_digests(one.generation) == content_digests(other.generation)
+        logs = [[m for page in store.log.read(0) for m in page] for store in stores]
+        assert logs[0] == logs[1]
+        assert one.log.tail(10_000) == other.log.tail(10_000)
+    finally:
+        for store in stores:
+            store.close()
 
 
 async def test_an_engine_without_the_key_waits_with_one_message_and_erases_all_else(
