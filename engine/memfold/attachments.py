@@ -10,8 +10,9 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,7 @@ from memfold.canonical import is_array, is_object
 from memfold.chunks import ATTACHMENT_BYTES_MAX, HASH
 from memfold.errors import AttachmentDamaged, InvalidRequest, TooLarge
 from memfold.limits import JSON_DEPTH_MAX
+from memfold.sealed import KEYID_FORM
 
 ATTACH_ABOVE_BYTES: Final = 16 * 1024
 """Unless told otherwise, data of more than so many bytes goes beside the event."""
@@ -28,6 +30,9 @@ KEY: Final = "attachment"
 """The one key of the object that stands in a message for its attachment."""
 SCHEME: Final = "data:"
 HEAD_CHARS_MAX: Final = 1024
+
+Close = Callable[[bytes], tuple[str, bytes]]
+"""Seals bytes, and returns the id of the key with them."""
 
 _TYPE: Final = r"[\w!#$&^.+-]+/[\w!#$&^.+-]+"
 _MEDIA_TYPE: Final = rf"(?:{_TYPE})?(?:;[^,;\x00-\x1f\x7f]+)*?"
@@ -72,8 +77,10 @@ class Attachment:
 class Reference(BaseModel):
     """What a message keeps of an attachment; with the bytes it gives back the text that was there.
 
-    ``size`` and ``sha256`` are of the stored bytes. ``head`` is the data URI up to its comma; its
-    ``body`` is their base64, or where that would not give the same text again, the text itself.
+    ``size`` and ``sha256`` are of the stored bytes; with ``keyid`` these are sealed under that key
+    of the resource, and what follows is about them opened. ``head`` is the data URI up to its
+    comma; its ``body`` is their base64, or where that would not give the same text again, the text
+    itself.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -83,6 +90,7 @@ class Reference(BaseModel):
     media_type: str
     head: str
     body: Literal["base64", "text"]
+    keyid: Annotated[str, Field(pattern=f"^{KEYID_FORM.pattern}$")] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Reference:
@@ -94,7 +102,7 @@ class Reference(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in a message."""
-        return {KEY: self.model_dump()}
+        return {KEY: self.model_dump(exclude_none=True)}
 
     def restore(self, stored: bytes) -> str:
         """Return the data URI, character by character as it was.
@@ -186,15 +194,22 @@ def private_copy(content: Any) -> Any:  # noqa: ANN401  # any content
     return _replace(content, own)
 
 
-def take_out(content: Any, above: int, found: dict[str, bytes]) -> Any:  # noqa: ANN401  # any content
+def take_out(
+    content: Any,  # noqa: ANN401  # any content
+    above: int,
+    found: dict[str, bytes],
+    close: Close | None = None,
+) -> Any:  # noqa: ANN401  # any content
     """Return a message's content with what is too large replaced; its bytes are put into ``found``.
 
     Looks at every value in every part. Bytes become data URIs; a data URI whose data is larger than
-    ``above`` bytes becomes a reference. What only looks like a data URI stays as it is.
+    ``above`` bytes becomes a reference. What only looks like a data URI stays as it is. ``close``
+    seals bytes, and returns them with the id of its key.
 
     Raises:
         TooLarge: an attachment is larger than 64 MiB.
     """
+    note = partial(_note, found, close)
 
     def taken(value: object) -> object:
         data = _as_bytes(value)
@@ -204,15 +219,15 @@ def take_out(content: Any, above: int, found: dict[str, bytes]) -> Any:  # noqa:
             if len(value.data) <= above:
                 return value.data_uri()
             head = f"data:{value.media_type};base64,"
-            return _note(found, value.data, value.media_type, head, "base64")
+            return note(value.data, value.media_type, head, "base64")
         if isinstance(value, str) and len(value) > above:
-            return _take_uri(value, above, found)
+            return _take_uri(value, above, note)
         return value
 
     return _replace(content, taken) if is_array(content) else content
 
 
-def _take_uri(text: str, above: int, found: dict[str, bytes]) -> object:
+def _take_uri(text: str, above: int, note: Callable[..., object]) -> object:
     head = _HEAD.match(text, 0, HEAD_CHARS_MAX)
     if head is None:
         return text
@@ -226,24 +241,33 @@ def _take_uri(text: str, above: int, found: dict[str, bytes]) -> object:
         return text
     media_type = _media_type(head)
     if is_base64 and base64.b64encode(data) == body:
-        return _note(found, data, media_type, head[0], "base64")
-    return _note(found, body, media_type, head[0], "text")
+        return note(data, media_type, head[0], "base64")
+    return note(body, media_type, head[0], "text")
 
 
 def _note(
     found: dict[str, bytes],
+    close: Close | None,
     stored: bytes,
     media_type: str,
     head: str,
     body: Literal["base64", "text"],
 ) -> dict[str, Any]:
+    keyid = None
+    if close is not None:
+        keyid, stored = close(stored)
     if len(stored) > ATTACHMENT_BYTES_MAX:
         message = f"an attachment is {len(stored)} bytes large, the limit {ATTACHMENT_BYTES_MAX}"
         raise TooLarge(message, reason="attachment_too_large")
     sha256 = hashlib.sha256(stored).hexdigest()
     found[sha256] = stored
     reference = Reference(
-        sha256=sha256, size=len(stored), media_type=media_type, head=head, body=body
+        sha256=sha256,
+        size=len(stored),
+        media_type=media_type,
+        head=head,
+        body=body,
+        keyid=keyid,
     )
     return reference.to_json()
 

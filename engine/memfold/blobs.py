@@ -23,6 +23,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from memfold.attachments import (
+    Close,
     Reference,
     holds_attachments,
     private_copy,
@@ -34,9 +35,11 @@ from memfold.errors import (
     AttachmentDamaged,
     BrokerUnavailable,
     InvalidRequest,
+    KeyMissing,
     MemfoldError,
     NotFound,
 )
+from memfold.sealed import Keys, open_bytes, seal_bytes
 from memfold.uploads import CHUNKS_IN_FLIGHT, Uploads, spread
 
 if TYPE_CHECKING:
@@ -72,11 +75,11 @@ class Blobs:
         *,
         timeout_s: float,
         attach_above: int,
-        sealing: bool = False,
+        keys: Keys | None = None,
     ) -> None:
         self._queries = queries
         self._timeout_s = timeout_s
-        self._sealing = sealing
+        self._keys = keys
         self._above = check_above(attach_above)
         self._uploads = Uploads(connection, namespace, actor, timeout_s=timeout_s)
         self._asking = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
@@ -86,7 +89,7 @@ class Blobs:
         self._idle.set()
 
     async def take_out(
-        self, writes: Sequence[Write], above: int | None
+        self, resource: str | None, writes: Sequence[Write], above: int | None
     ) -> tuple[Sequence[Write], Found]:
         """Return writes with references where attachments were, and the bytes of those by SHA-256.
 
@@ -100,10 +103,11 @@ class Blobs:
             return writes, {}
         own = [(type_, _with_content(data, private_copy(_content(data)))) for type_, data in writes]
         found: dict[str, bytes] = {}
+        close = self._close(resource)
 
         def work() -> list[Write]:
             return [
-                (type_, _with_content(data, take_out(_content(data), limit, found)))
+                (type_, _with_content(data, take_out(_content(data), limit, found, close)))
                 for type_, data in own
             ]
 
@@ -116,7 +120,6 @@ class Blobs:
 
         Raises:
             PublishDenied, StreamMissing, StreamFull, BrokerUnavailable: nothing was published.
-            InvalidRequest: this client seals what it publishes, and would store it in the clear.
         """
         if not found or resource is None:
             yield
@@ -131,8 +134,12 @@ class Blobs:
         """Store what messages of one resource refer to for another, before that gets a copy.
 
         Raises as :meth:`stored` and :meth:`read`; what cannot be read of the first is left out.
+        InvalidRequest: a seal is for one resource, and nothing is stored in the clear with keys.
         """
         wanted = {} if source == target else references(list(contents))
+        if wanted and (self._keys is not None or any(each.keyid for each in wanted.values())):
+            message = "attachments are not taken to another resource where they are to be sealed"
+            raise InvalidRequest(message)
         if not wanted:
             yield
             return
@@ -165,11 +172,12 @@ class Blobs:
         return await asyncio.to_thread(put_back, content, stored)
 
     async def read(self, resource: str, reference: Reference) -> bytes:
-        """Return the stored bytes of an attachment, their size and SHA-256 checked.
+        """Return the bytes of an attachment, opened, what is stored of it checked before.
 
         Raises:
             NotFound: the resource has no such attachment: never stored, or deleted.
-            AttachmentDamaged: what is stored has another size or SHA-256.
+            AttachmentDamaged: what is stored has another size or SHA-256, or does not open.
+            KeyMissing: it is sealed, and its key is not here.
             EngineUnavailable, BrokerUnavailable: nobody answered.
         """
         for attempt in range(READ_TRIES):
@@ -178,7 +186,7 @@ class Blobs:
             except _CopyGone:
                 continue
             if await asyncio.to_thread(_sha256, stored) == reference.sha256:
-                return stored
+                return await asyncio.to_thread(self._opened, resource, reference, stored)
             if attempt + 1 == READ_TRIES:
                 break
         else:
@@ -186,6 +194,29 @@ class Blobs:
             raise NotFound(message)
         message = f"attachment {reference.sha256} does not have its SHA-256"
         raise AttachmentDamaged(message)
+
+    def _close(self, resource: str | None) -> Close | None:
+        """Return what seals attachments of a resource, where this client seals."""
+        if self._keys is None or resource is None:
+            return None
+        key = self._keys.current(resource)
+        return lambda data: (key.id, seal_bytes(data, resource, key))
+
+    def _opened(self, resource: str, reference: Reference, stored: bytes) -> bytes:
+        if reference.keyid is None:
+            return stored
+        key = None if self._keys is None else self._keys.find(resource, reference.keyid)
+        if key is None:
+            message = (
+                f"attachment {reference.sha256} is sealed under key {reference.keyid}, which is "
+                "not here: give connect() the keys="
+            )
+            raise KeyMissing(message)
+        data = open_bytes(stored, resource, key)
+        if data is None:
+            message = f"attachment {reference.sha256} does not open under its key"
+            raise AttachmentDamaged(message)
+        return data
 
     async def close(self) -> None:
         """Wait for writes with attachments that are on their way, as long as one may take."""
@@ -247,12 +278,6 @@ class Blobs:
 
     async def _store_once(self, resource: str, sha256: str, data: bytes) -> None:
         if not await self._is_there(resource, sha256):
-            if self._sealing:
-                message = (
-                    "attachments are not sealed yet, so a client with keys stores none: keep the "
-                    "data in the message (attach_above=), or elsewhere"
-                )
-                raise InvalidRequest(message)
             await self._uploads.upload(resource, sha256, data)
 
     async def _is_there(self, resource: str, sha256: str) -> bool:

@@ -68,7 +68,7 @@ class Client:
             self.queries,
             timeout_s=timeout_s,
             attach_above=attach_above,
-            sealing=keys is not None,
+            keys=keys,
         )
         self._appended = Appended()
 
@@ -101,7 +101,8 @@ class Client:
     ) -> Receipt:
         """Build events of one address and publish them together, behind their attachments."""
         self.check_writable()
-        writes, attachments = await self.blobs.take_out(writes, intent.attach_above)
+        above = intent.attach_above
+        writes, attachments = await self.blobs.take_out(address.resource, writes, above)
         causation = self.grounds(intent.because, address.resource, address.thread).causation
         context = Context(causation, intent.correlation, intent.incarnation)
         events = [build(address, type_, data, context) for type_, data in writes]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +79,28 @@ class Keys(KeyFinder, Protocol):
     def destroy(self, resource: str, keyids: Sequence[str], /) -> None:
         """Destroy keys of a resource for good, those that are still there."""
         ...
+
+
+def seal_bytes(data: bytes, resource: str, key: Key) -> bytes:
+    """Return an attachment sealed: the same bytes under the same key give the same again.
+
+    So they are stored once. The nonce is drawn from them by the key: none without it can tell
+    what it was drawn from, and no other bytes have it.
+    """
+    nonce = hmac.new(key.secret, b"attachment" + hashlib.sha256(data).digest(), hashlib.sha256)
+    used = nonce.digest()[:NONCE_BYTES]
+    return used + _cipher(key).encrypt(used, data, _bound_bytes(resource, key.id))
+
+
+def open_bytes(stored: bytes, resource: str, key: Key) -> bytes | None:
+    """Return the bytes of a sealed attachment; None if they were altered or sealed elsewhere."""
+    from cryptography.exceptions import InvalidTag
+
+    nonce, rest = stored[:NONCE_BYTES], stored[NONCE_BYTES:]
+    try:
+        return _cipher(key).decrypt(nonce, rest, _bound_bytes(resource, key.id))
+    except (InvalidTag, ValueError):
+        return None
 
 
 def is_sealed(raw: object) -> TypeGuard[dict[str, Any]]:
@@ -177,6 +201,10 @@ def _box(data: object) -> bytes | None:
 def _bound(raw: Mapping[str, Any], address: Address) -> bytes:
     """Return what a sealed event is bound to. Not to its namespace: logs are restored elsewhere."""
     return encode([address.resource, address.thread, *(raw.get(name) for name in _BOUND)])
+
+
+def _bound_bytes(resource: str, keyid: str) -> bytes:
+    return encode(["attachment", resource, keyid])
 
 
 def _cipher(key: Key) -> AESGCM:

@@ -369,7 +369,7 @@ class Thread:
     async def _check(self, message: dict[str, Any], correlation: str) -> None:
         """Refuse a message that ``append`` would refuse; nothing is sent."""
         given: list[Write] = [("MessageAppended", {"message": message})]
-        [(type_, data)], _ = await self._client.blobs.take_out(given, None)
+        [(type_, data)], _ = await self._client.blobs.take_out(self.resource_id, given, None)
         # Whatever it will be said to follow from, and in whichever life: there is room for both.
         build(self._messages, type_, data, Context(new_id(), correlation, INCARNATION_MAX))
 

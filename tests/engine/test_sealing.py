@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from memfold.building import build, prepare, sealed
 from memfold.errors import ExtraMissing, InvalidEvent, InvalidRequest, StorageError
-from memfold.sealed import Key, keyids, opened, opened_parts, seal, sealed_bytes_max
+from memfold.sealed import (
+    Key,
+    keyids,
+    open_bytes,
+    opened,
+    opened_parts,
+    seal,
+    seal_bytes,
+    sealed_bytes_max,
+)
 from memfold.sealing import KeyDirectory, open_keys
 from memfold.subjects import Address
 from memfold.wire import Event, Recorded, Unreadable, message_digests, read_message
@@ -197,6 +206,21 @@ def test_each_event_is_sealed_under_a_nonce_of_its_own() -> None:
     data = {"message": {"id": "m1", "role": "user", "content": TEXT}}
     event = build(ADDRESS, "MessageAppended", data)
     assert len({sealed(event, KEY).payload for _ in range(100)}) == 100
+
+
+@given(data=st.binary(max_size=200))
+def test_an_attachment_is_sealed_to_the_same_bytes_and_opens_for_its_resource(data: bytes) -> None:
+    box = seal_bytes(data, "u1", KEY)
+    assert box == seal_bytes(data, "u1", KEY)
+    assert len(box) == len(data) + 28
+    assert open_bytes(box, "u1", KEY) == data
+    assert open_bytes(box, "u2", KEY) is None
+    assert open_bytes(box[:-1] + bytes([box[-1] ^ 1]), "u1", KEY) is None
+    assert open_bytes(box[:20], "u1", KEY) is None
+    assert open_bytes(b"", "u1", KEY) is None
+    other = Key(KEY.id, bytes(32))
+    assert open_bytes(box, "u1", other) is None
+    assert seal_bytes(data, "u1", other)[:12] != box[:12] != seal_bytes(data + b"x", "u1", KEY)[:12]
 
 
 def test_a_key_is_never_shown() -> None:

@@ -162,7 +162,7 @@ CORE = {
 }
 PURE = {
     *("__future__", "base64", "binascii", "collections.abc", "dataclasses", "datetime"),
-    *("functools", "hashlib", "json", "math"),
+    *("functools", "hashlib", "hmac", "json", "math"),
     *("re", "typing", "urllib.parse", "jiter", "jsonschema_rs", "orjson", "pydantic", "memfold"),
     "cryptography.exceptions",
     "cryptography.hazmat.primitives.ciphers.aead",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import orjson
 import pytest
 
 import memfold
-from memfold import KeyDirectory, Memory, Message
+from memfold import Attachment, KeyDirectory, Memory, Message, MessageView
 from memfold.erased_keys import ErasedKeys
 from memfold.erasing import Eraser
 from memfold.errors import EngineInUse, InvalidRequest, KeyMissing, Parked
@@ -315,17 +316,72 @@ async def test_what_lands_while_its_key_is_retired_is_published_again_under_the_
         assert keyids(found[0].payload) == [keys.current("alice").id]
 
 
-async def test_an_attachment_is_never_stored_in_the_clear(broker: Broker, tmp_path: Path) -> None:
+async def blob_names(broker: Broker) -> set[str]:
+    """Return the names under which attachments are stored."""
+    async with bare_client(broker.url) as bare:
+        return {message.subject.split(".")[3] for message in await stored(bare, "memfold-blob")}
+
+
+def parts_of(message: MessageView) -> list[Any]:
+    """Return the parts of a message's content."""
+    assert isinstance(message.content, list)
+    return message.content
+
+
+async def test_attachments_are_sealed_stored_once_swept_and_erased(
+    broker: Broker, tmp_path: Path
+) -> None:
+    data = SECRET.encode() * 50_000
+    content = [{"type": "file", "data": Attachment(data, "image/png")}]
     async with opened(broker, tmp_path) as memory:
-        thread = memory.resource("alice").thread("t")
-        content = [{"type": "file", "data": SECRET.encode() * 4000}]
-        with pytest.raises(InvalidRequest, match="not sealed yet"):
-            await thread.append(Message(role="user", content=content))
-        await thread.append(Message(id="m", role="user", content=content), attach_above=10**6)
-        await (await thread.append(Message(role="user", content="after"))).applied()
-        assert (await thread.messages())[0].id == "m"
+        alice = memory.resource("alice")
+        for thread, message in (("t", "m1"), ("t", "m2"), ("other", "m3")):
+            given = Message(id=message, role="user", content=content)
+            await (await alice.thread(thread).append(given)).applied()
+        [first, _] = await alice.thread("t").messages()
+        reference: Any = parts_of(first)[0]["data"]
+        assert await alice.attachment(reference) == Attachment(data, "image/png")
+        resolved = await alice.resolve(first)
+        assert parts_of(resolved)[0]["data"] == Attachment(data, "image/png").data_uri()
+        [name] = await blob_names(broker)
+        assert name == reference["attachment"]["sha256"] != hashlib.sha256(data).hexdigest()
+        async with memfold.connect(broker.url, actor="bot") as without:
+            with pytest.raises(KeyMissing, match="keys="):
+                await without.resource("alice").attachment(reference)
+        with pytest.raises(InvalidRequest, match="another resource"):
+            await alice.thread("t").clone("t", resource="bob")
+        await alice.thread("t").clone("cloned")
+        swept = await run_memfold("sweep", "--older-than", "0s", "--json", "--nats", broker.url)
+        assert (swept.json()["attachments"], swept.json()["orphans"]) == (1, 0)
+        assert (await alice.thread("t").erase("m1")).chunks == 0
+        assert await blob_names(broker) == {name}
+        await broker_files_hold_nothing(broker, tmp_path)
+        assert (await alice.erase()).chunks > 0
+        assert await blob_names(broker) == set()
+
+
+async def broker_files_hold_nothing(broker: Broker, tmp_path: Path) -> None:
     await broker.kill()
     assert files_with(tmp_path / "broker", SECRET) == []
+    await broker.start()
+
+
+async def test_no_attachment_is_swept_while_some_events_cannot_be_opened(
+    broker: Broker, tmp_path: Path
+) -> None:
+    content = [{"type": "file", "data": SECRET.encode() * 2000}]
+    async with (
+        engine(broker, tmp_path / "engine", None),
+        memfold.connect(broker.url, actor="bot", keys=tmp_path / "keys") as memory,
+    ):
+        for name in ("alice", "bob"):
+            thread = memory.resource(name).thread("t")
+            receipt = await thread.append(Message(id="m", role="user", content=content))
+            with pytest.raises(Parked):
+                await receipt.applied()
+        swept = await run_memfold("sweep", "--older-than", "0s", "--json", "--nats", broker.url)
+        assert (swept.json()["attachments"], swept.json()["orphans"]) == (2, 0)
+        assert len(await blob_names(broker)) == 2
 
 
 async def test_a_copy_of_stream_and_log_opens_nowhere_without_the_keys(
