@@ -58,6 +58,7 @@ READ_WHOLE: Final = """
 SELECT sequence FROM event WHERE sequence > ? AND sequence <= ? AND NOT redacted
 """
 READ_LEAVES: Final = "SELECT sequence, hash FROM leaf WHERE sequence > ? AND sequence <= ?"
+NEWEST_LEAVES: Final = "SELECT sequence, hash FROM leaf ORDER BY sequence DESC LIMIT ?"
 
 
 class Log:
@@ -145,7 +146,7 @@ class Log:
 
     def leaves(self, after: int, upto: int) -> dict[int, bytes]:
         """Return the leaves behind a sequence up to another one, by sequence; from any thread."""
-        with closing(self._connection.cursor()) as cursor:
+        with self._readers.reading(), closing(self._connection.cursor()) as cursor:
             return dict(cursor.execute(READ_LEAVES, [after, upto]).fetchall())
 
     def whole(self, after: int, upto: int) -> set[int]:
@@ -155,10 +156,9 @@ class Log:
         }
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
-        """Return (sequence, leaf) of the newest messages, newest first."""
-        return self._connection.execute(
-            "SELECT sequence, hash FROM leaf ORDER BY sequence DESC LIMIT ?", [count]
-        ).fetchall()
+        """Return (sequence, leaf) of the newest messages, newest first; from any thread."""
+        with self._readers.reading(), closing(self._connection.cursor()) as cursor:
+            return cursor.execute(NEWEST_LEAVES, [count]).fetchall()
 
     def pages(self, statement: str, parameters: object, size: int) -> Iterator[list[Row]]:
         """Yield the rows of a statement, so many at a time; from any thread.

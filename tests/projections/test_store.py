@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -132,6 +133,21 @@ def test_the_log_reads_back_what_was_recorded(tmp_path: Path) -> None:
     assert [message for chunk in store.log.read(0) for message in chunk] == log
     assert [message for chunk in store.log.read(290) for message in chunk] == log[290:]
     store.close()
+
+
+def test_whoever_reads_leaves_waits_while_the_log_is_replaced(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path)) as store, ThreadPoolExecutor(2) as threads:
+        store.fold(make_log(1, 10))
+        log = store.log
+        with log._readers.away(1):
+            log._connection.close()
+            asked = [threads.submit(log.leaves, 0, 10), threads.submit(log.tail, 10)]
+            # Long enough for one that does not wait to meet the closed file.
+            wait(asked, timeout=0.2)
+            log._open()
+        leaves = asked[0].result()
+        assert list(leaves) == list(range(1, 11))
+        assert dict(asked[1].result()) == leaves
 
 
 @pytest.mark.parametrize("seed", range(3))
