@@ -156,12 +156,12 @@ class Erasing:
         while True:
             await jobs.wait()
             try:
-                jobs.start(self.kind, {})
+                number = jobs.start(self.kind, {})
             except EngineBusy:
                 continue
             await jobs.wait()
-            state = jobs.state()
-            if state is not None and state["kind"] == self.kind and state["error"] is not None:
+            state = jobs.state(number)
+            if state is not None and state["error"] is not None:
                 raise MemfoldError(state["error"]["message"])
             return
 

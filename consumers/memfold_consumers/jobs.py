@@ -1,12 +1,14 @@
 """Long work of one engine, beside its fold: started by one request, followed by others.
 
 One job at a time; asking for the one that runs joins it. A job lives in memory only: an engine that
-starts again has none, so each kind of job must be safe to run again.
+starts again has none, so each kind of job must be safe to run again. The last ones of each kind are
+kept, so that whoever follows one has its result, whatever ran next.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +41,8 @@ Work = Callable[[Progress, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """A kind of job: takes its progress and its arguments, returns its result as plain JSON."""
 
 _RUNNING: Final = "running"
+KEPT_MAX: Final = 8
+"""Jobs of one kind that have ended and are still told of."""
 
 
 @dataclass(slots=True)
@@ -61,9 +65,10 @@ class Jobs:
         self._kinds = kinds
         self._job: _Job | None = None
         self._task: asyncio.Task[None] | None = None
+        self._kept: dict[str, deque[_Job]] = {}
 
-    def start(self, kind: str, arguments: Mapping[str, Any]) -> None:
-        """Start a job, or join it if it runs already with these arguments.
+    def start(self, kind: str, arguments: Mapping[str, Any]) -> int:
+        """Start a job, or join it if it runs already with these arguments; return its number.
 
         Raises:
             InvalidRequest: there is no such kind.
@@ -77,17 +82,22 @@ class Jobs:
         running = self._job
         if running is not None and running.state == _RUNNING:
             if (running.kind, running.arguments) == (kind, arguments):
-                return
+                return running.number
             message = f"the engine is at another job ({running.kind}): wait until it has ended"
             raise EngineBusy(message)
         number = 1 if running is None else running.number + 1
         now = asyncio.get_running_loop().time()
         self._job = _Job(number, kind, dict(arguments), Progress(), now)
+        self._kept.setdefault(kind, deque(maxlen=KEPT_MAX)).append(self._job)
         self._task = asyncio.create_task(self._run(self._job, work), name=f"memfold-{kind}")
+        return number
 
-    def state(self) -> dict[str, Any] | None:
-        """Return the running job or the last one as plain JSON; None if there was none."""
-        job = self._job
+    def state(self, number: int | None = None) -> dict[str, Any] | None:
+        """Return a job as plain JSON, without a number the running or the last one.
+
+        None: there was none, or it is long ago.
+        """
+        job = self._job if number is None else self._numbered(number)
         if job is None:
             return None
         end = asyncio.get_running_loop().time() if job.ended_at is None else job.ended_at
@@ -102,6 +112,10 @@ class Jobs:
             "result": job.result,
             "error": job.error,
         }
+
+    def _numbered(self, number: int) -> _Job | None:
+        kept = (job for jobs in self._kept.values() for job in jobs)
+        return next((job for job in kept if job.number == number), None)
 
     async def wait(self) -> None:
         """Wait until no job runs."""

@@ -318,13 +318,14 @@ class Queries:
 
     async def job(self, resource: str | None, request: requests.JobRequest) -> bytes:
         """Start long work of this engine, or say how far it is."""
+        number = request.number
         if request.start is not None:
-            self._jobs.start(request.start, request.arguments)
+            number = self._jobs.start(request.start, request.arguments)
         return encode(
             {
                 "sequence": self._store.sequence,
                 "engine": resource,
-                "job": self._jobs.state(),
+                "job": self._jobs.state(number),
             }
         )
 

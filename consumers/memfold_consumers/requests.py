@@ -315,10 +315,11 @@ class ErasuresRequest(Request):
 class JobRequest(Request):
     """``job``: long work of one engine, named by its id as in ``status``: start it, follow it.
 
-    Without ``start``, what runs or ran last.
+    Without ``start``, that of the ``number``, or what runs or ran last.
     """
 
     start: Annotated[str, Field(max_length=64)] | None = None
+    number: Annotated[int, Field(ge=1)] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 

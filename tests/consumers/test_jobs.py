@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from memfold.errors import EngineBusy, InvalidRequest, NotFound
+from memfold_consumers.cli.jobs import run_job
 from memfold_consumers.identity import engine_id
-from memfold_consumers.jobs import Jobs, Progress
+from memfold_consumers.jobs import KEPT_MAX, Jobs, Progress
 
 
 class Gate:
@@ -70,6 +71,46 @@ async def test_asking_for_the_running_job_joins_it_and_for_another_is_refused() 
     jobs.start("other", {})
     await jobs.wait()
     assert gate.runs == 2
+
+
+async def test_the_result_of_a_job_is_there_whatever_ran_next() -> None:
+    gate = Gate()
+    gate.open.set()
+    jobs = Jobs({"wait": gate.work, "other": gate.work})
+    first = jobs.start("wait", {"a": 1})
+    await jobs.wait()
+    for number in range(2 * KEPT_MAX):
+        jobs.start("other", {"b": number})
+        await jobs.wait()
+    kept = jobs.state(first)
+    assert kept is not None
+    assert (kept["kind"], kept["result"]) == ("wait", {"did": {"a": 1}})
+    assert jobs.state(first + 1) is None
+    assert (jobs.state() or {})["number"] == first + 2 * KEPT_MAX
+
+
+class Followed:
+    """An access to an engine that starts another job as soon as one has ended."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.gate.open.set()
+        self.jobs = Jobs({"wait": self.gate.work, "erase": self.gate.work})
+
+    async def ask(self, _operation: str, _engine: str, body: Any, **_: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON
+        if "start" in body:
+            number = self.jobs.start(body["start"], body["arguments"])
+            answer = self.jobs.state(number)
+            await self.jobs.wait()
+            self.jobs.start("erase", {})
+            return {"job": answer}
+        return {"job": self.jobs.state(body.get("number"))}
+
+
+async def test_whoever_follows_a_job_has_its_result_though_an_erasure_came_next() -> None:
+    access: Any = Followed()
+    result = await run_job(access, "wait", {"a": 1}, engine="any")
+    assert result["did"] == {"a": 1}
 
 
 async def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:

@@ -31,5 +31,5 @@ async def run_job(connection: Client, engine: Path, kind: str, **arguments: obje
     async with asyncio.timeout(DEADLINE_S):
         while job["state"] == "running":
             await asyncio.sleep(0.01)
-            job = await ask_job(connection, engine, {})
+            job = await ask_job(connection, engine, {"number": job["number"]})
     return job["error"] if job["state"] == "failed" else job["result"]

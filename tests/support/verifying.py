@@ -15,7 +15,7 @@ async def verify(memory: Memory, **arguments: object) -> dict[str, Any]:
     asked: dict[str, Any] = {"start": "verify", "arguments": arguments}
     while True:
         job = (await ask("job", engine, asked, fresh=False))["job"]
-        asked = {}
+        asked = {"number": job["number"]}
         assert job["error"] is None, job
         if job["state"] == "done":
             report: dict[str, Any] = job["result"]

@@ -42,7 +42,7 @@ async def run_job(
     with Shown() as shown:
         while True:
             job = answer["job"]
-            if job is None or job["number"] != number:
+            if job is None or (job["kind"], job["number"]) != (kind, number):
                 message = f"the engine started again, and its {kind} ended with it: run it again"
                 raise EngineUnavailable(message)
             shown.show(job)
@@ -52,7 +52,7 @@ async def run_job(
                 result: dict[str, Any] = job["result"]
                 return {**result, "seconds": job["seconds"]}
             await asyncio.sleep(POLL_S)
-            answer = await access.ask("job", engine, {}, fresh=False)
+            answer = await access.ask("job", engine, {"number": number}, fresh=False)
 
 
 class Shown:
