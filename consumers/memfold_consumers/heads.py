@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 import structlog
@@ -22,16 +22,17 @@ import structlog
 from memfold.audit.heads import BLOCK_LEAVES_MAX, Head
 from memfold.errors import LogDiverged, MemfoldError, NotYetConsistent, StorageError
 from memfold.jetstream import JetStreamError
-from memfold_consumers.audit_stream import AuditDamaged, AuditStream, Block
+from memfold_consumers.agreement import Agreement, Behind
+from memfold_consumers.audit_stream import AuditDamaged, AuditStream
 from memfold_consumers.incidents import Incidents, now
-from memfold_consumers.recall import LOG_ROLLED_BACK, recall, rolled_back
+from memfold_consumers.recall import recall
 from memfold_consumers.threads import in_thread
 from memfold_consumers.tree_state import (
     HEADS_FILE,
-    Published,
     TreeState,
     append_head,
     copy,
+    find_head,
     write_state,
 )
 from memfold_projections.leaves import Leaves
@@ -40,31 +41,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
-    from memfold.audit.merkle import Tree
     from memfold_consumers.checkpoint import Checkpoint
     from memfold_projections.store import Store
-
-T = TypeVar("T")
 
 BACK_OFF_FIRST_S: Final = 0.5
 BACK_OFF_MAX_S: Final = 30.0
 LAST_S: Final = 2.0
 """How long an orderly stop waits for the last head to be published."""
 CANCEL_S: Final = 0.2
-BEHIND_S: Final = 5.0
-"""How long what others have published may be ahead before ``status`` says so."""
-AUDIT_ROLLED_BACK: Final = "audit_rolled_back"
 HEAD_DIFFERS: Final = "head_differs"
 
 _log = structlog.get_logger(__name__)
 
 
-class _Behind(Exception):
-    """What is published cannot be compared yet, or is no longer there: look again later."""
-
-
 _PASSING: Final = (
-    _Behind,
+    Behind,
     AuditDamaged,
     JetStreamError,
     OSError,
@@ -97,11 +88,18 @@ class Heads:
         self._on_difference = on_difference
         self._leaves = Leaves(store.log)
         self.incidents = Incidents(directory)
+        self._agreement = Agreement(
+            stream=stream,
+            leaves=self._leaves,
+            checkpoint=checkpoint,
+            incidents=self.incidents,
+            engine=engine,
+            log_found=store.found.log,
+        )
         self._state = TreeState()
         self._head: Head | None = None
         """The last head of the file, or the one that is about to be published."""
-        self._line_size = 0
-        self._recalled = self._aligned = False
+        self._recalled = False
         self._head_at = 0.0
         self._hurried = asyncio.Event()
         self.error: str | None = None
@@ -198,6 +196,10 @@ class Heads:
 
     async def _step(self) -> None:
         """Make heads up to the checkpoint, one for each block, and publish them."""
+        last = self._head
+        if last is not None and self._state.tree.size < last.size <= self._checkpoint.sequence:
+            # The file has it already: nothing is published of this engine that is not in there.
+            await in_thread(partial(self._grow, last.size))
         await self._publish()
         while self._checkpoint.sequence > self._state.tree.size:
             upto = min(self._checkpoint.sequence, self._state.tree.size + BLOCK_LEAVES_MAX)
@@ -227,10 +229,10 @@ class Heads:
                 text = f"the leaves give another root than its head of {last.size} says"
                 self.incidents.record(HEAD_DIFFERS, HEADS_FILE, text)
         tree.extend(self._leaves.all(upto, after=tree.size))
-        if upto > self._line_size:
+        if upto > self._agreement.own_size:
             head = Head(upto, tree.root(), now(), self._engine)
             append_head(self._directory, head)
-            self._head, self._line_size = head, upto
+            self._head, self._agreement.own_size = head, upto
 
     def _keep_state(self) -> None:
         self._state.generation = self._store.number
@@ -242,34 +244,12 @@ class Heads:
             self._state, self._head = await in_thread(
                 partial(recall, self._directory, self._store.found, self.incidents)
             )
-            self._line_size = 0 if self._head is None else self._head.size
+            self._agreement.state = self._state
+            self._agreement.own_size = 0 if self._head is None else self._head.size
             self._recalled = True
-        if not self._aligned:
-            await self._align()
-            self._aligned = True
+        if not self._agreement.aligned:
+            await self._agreement.align()
             await in_thread(self._keep_state)
-
-    async def _align(self) -> None:
-        """Hold the newest block and head of the stream against the own log."""
-        block, head = await self._stream.last_block(), await self._stream.last_head()
-        found = self._state.published
-        if found.leaves_place > (block.place if block is not None else 0) or found.heads_place > (
-            head[0] if head is not None else 0
-        ):
-            text = "it lost blocks or heads that were in it: it was truncated or replaced"
-            self.incidents.record(AUDIT_ROLLED_BACK, self._stream.name, text)
-            self._state.published = found = Published()
-        log_sequence = self._store.found.log
-        if head is not None and head[1].engine == self._engine:
-            size = head[1].size
-            if size > max(log_sequence, self._line_size):
-                self._line_size = size
-                text = rolled_back(log_sequence, size)
-                self.incidents.record(LOG_ROLLED_BACK, "log.duckdb", text)
-        if block is not None and found.leaves_place in (0, block.place):
-            await self._take_block(block, first=block.first)
-        if head is not None and found.heads_place == 0:
-            await self._take_head(*head)
 
     async def _publish(self) -> None:
         """Bring the stream to this tree's size, or this engine's knowledge to the stream's."""
@@ -282,90 +262,17 @@ class Heads:
                 found.leaves_place, found.leaves = place, last
                 continue
             block = await self._stream.next_block(found.leaves_place)
-            await self._take_block(self._there(block), first=first)
+            await self._agreement.take_block(self._agreement.there(block), first=first)
         while found.tree.size < size:
             head = self._head
             if head is None or head.size != size:
+                head = await in_thread(partial(find_head, self._directory, size))
+            if head is None:
+                # The log was put back: the file has heads of more messages already.
                 head = Head(size, self._state.tree.root(), now(), self._engine)
             place = await self._stream.add_head(head, after=found.heads_place)
             if place is not None:
                 found.heads_place, found.tree = place, copy(self._state.tree)
                 continue
-            await self._take_head(*self._there(await self._stream.next_head(found.heads_place)))
-
-    def _there(self, found: T | None) -> T:
-        if found is None:
-            self._aligned = False
-            message = "the audit stream lost its end"
-            raise _Behind(message)
-        return found
-
-    async def _reach(self, last: int) -> None:
-        """Let the fold come to what others have folded already."""
-        try:
-            await self._checkpoint.reach(last, timeout_s=BEHIND_S)
-        except NotYetConsistent as error:
-            message = f"leaves up to {last} are published: {error.message}"
-            raise _Behind(message) from None
-
-    async def _take_block(self, block: Block, *, first: int) -> None:
-        """Compare a block that is published with the own leaves."""
-        if block.first != first:
-            message = (
-                f"the block at {block.place} of {self._stream.name} begins with message "
-                f"{block.first}, not {first}"
-            )
-            raise AuditDamaged(message)
-        await self._reach(block.last)
-        differs = await in_thread(partial(self._first_difference, block))
-        if differs is not None:
-            raise _differing(differs, self._stream.name)
-        published = self._state.published
-        published.leaves_place, published.leaves = block.place, block.last
-
-    def _first_difference(self, block: Block) -> int | None:
-        own = self._leaves.between(block.first, block.last)
-        pairs = zip(own, block.leaves, strict=True)
-        places = (n for n, (ours, theirs) in enumerate(pairs) if ours != theirs)
-        place = next(places, None)
-        return None if place is None else block.first + place
-
-    async def _take_head(self, place: int, head: Head) -> None:
-        """Compare a head that is published with the own root at its size."""
-        published = self._state.published
-        if head.size > published.tree.size:
-            await self._reach(head.size)
-            tree = await in_thread(partial(self._extended, published.tree, head.size))
-            if tree.root() != head.root:
-                await self._name_difference(head)
-            published.tree = tree
-        published.heads_place = place
-
-    def _extended(self, tree: Tree, size: int) -> Tree:
-        own = self._state.tree
-        longer = copy(own if tree.size < own.size <= size else tree)
-        longer.extend(self._leaves.all(size, after=longer.size))
-        return longer
-
-    async def _name_difference(self, head: Head) -> None:
-        """Find the first leaf that is not the published one; raise in any case."""
-        place = 0
-        while (block := await self._stream.next_block(place)) is not None:
-            if block.last <= self._checkpoint.sequence:
-                differs = await in_thread(partial(self._first_difference, block))
-                if differs is not None:
-                    raise _differing(differs, self._stream.name)
-            place = block.place
-        message = (
-            f"the head of {head.size} messages that was published on {self._stream.name} is not "
-            "that of this engine's log, though the leaves are. Folding has stopped."
-        )
-        raise LogDiverged(message)
-
-
-def _differing(sequence: int, stream: str) -> LogDiverged:
-    return LogDiverged(
-        f"message {sequence} is the first whose leaf is not the one that was published on "
-        f"{stream}: this engine's log, or the published leaves, were changed. Folding has stopped; "
-        "what was folded is kept."
-    )
+            other = await self._stream.next_head(found.heads_place)
+            await self._agreement.take_head(*self._agreement.there(other))

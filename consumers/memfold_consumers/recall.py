@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memfold_consumers.tree_state import HEADS_FILE, TreeState, last_head, read_state
+from memfold_consumers.tree_state import HEADS_FILE, TreeState, find_head, last_head, read_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from memfold.audit.heads import Head
+    from memfold.audit.merkle import Tree
     from memfold_consumers.incidents import Incidents
     from memfold_projections.store import Found
 
@@ -41,13 +42,18 @@ def recall(directory: Path, found: Found, incidents: Incidents) -> tuple[TreeSta
     if state.generation == number and 0 < checkpoint < state.checkpoint:
         text = f"it ended at {checkpoint}, but was folded up to {state.checkpoint} before"
         incidents.record(GENERATION_ROLLED_BACK, f"generations/{number:06d}.duckdb", text)
-    stale = state.tree.size > log_sequence
-    if head is not None and head.size == state.tree.size:
-        stale = stale or head.root != state.tree.root()
-    if stale:
+    if state.tree.size > log_sequence or not _is_head_of(state.tree, directory, head):
         # It is no longer sure of which leaves it was made: they are read again.
         return TreeState(published=state.published), head
     return state, head
+
+
+def _is_head_of(tree: Tree, directory: Path, last: Head | None) -> bool:
+    """Tell whether the file has a head of this very tree: it was made with one."""
+    head = last
+    if head is None or head.size != tree.size:
+        head = find_head(directory, tree.size)
+    return head is not None and head.root == tree.root()
 
 
 def rolled_back(log_sequence: int, size: int) -> str:

@@ -13,7 +13,7 @@ from memfold.audit.merkle import Tree
 from memfold.canonical import encode, is_array, is_object
 from memfold.errors import InvalidEvent
 from memfold.gate import parse
-from memfold_consumers.line_files import append_line, last_line, repair
+from memfold_consumers.line_files import append_line, last_line, read_lines, repair
 from memfold_consumers.ownership import write_atomically
 
 if TYPE_CHECKING:
@@ -107,6 +107,18 @@ def last_head(directory: Path) -> Head | None:
     repair(path)
     line = last_line(path)
     return read_head(line) if line else None
+
+
+def find_head(directory: Path, size: int) -> Head | None:
+    """Return the newest head of ``heads.ndjson`` that has a size, None if there is none."""
+    for line in reversed(read_lines(directory / HEADS_FILE)):
+        try:
+            head = read_head(line)
+        except ValueError:
+            continue
+        if head.size == size:
+            return head
+    return None
 
 
 def _json(tree: Tree) -> dict[str, Any]:

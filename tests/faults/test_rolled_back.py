@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import orjson
 import pytest
 
 import memfold
@@ -15,6 +16,7 @@ from memfold import Memory, Message
 from memfold.audit import merkle
 from memfold.audit.heads import Head, heads_subject, leaves_subject, read_block, read_head
 from memfold.leaf import leaf_hash
+from memfold_consumers.incidents import Incidents
 from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.ownership import Lease, engine_running
 from memfold_consumers.settings import EngineSettings
@@ -34,11 +36,12 @@ async def fill(memory: Memory, first: int, count: int) -> None:
     await receipts[-1].applied()
 
 
-async def run(broker: Broker, data: Path, first: int, count: int) -> None:
+async def run(broker: Broker | str, data: Path, first: int, count: int) -> None:
     settings = EngineSettings(data=data, head_s=100)
+    url = broker if isinstance(broker, str) else broker.url
     async with (
-        running_engine(broker.url, data, settings=settings),
-        memfold.connect(broker.url, actor="bot") as memory,
+        running_engine(url, data, settings=settings),
+        memfold.connect(url, actor="bot") as memory,
     ):
         await fill(memory, first, count)
 
@@ -98,6 +101,76 @@ async def test_a_whole_directory_put_back_is_seen_by_the_heads_it_has_published(
             assert places(await verify(memory)) == {("log_rolled_back", None)}
 
 
+async def test_a_whole_directory_put_back_is_seen_though_another_engine_published_last(
+    tmp_path: Path,
+) -> None:
+    data, kept = tmp_path / "engine", tmp_path / "kept"
+    (tmp_path / "broker").mkdir()
+    async with running_broker(tmp_path / "broker") as broker:
+        await run(broker, data, 0, 10)
+        shutil.copytree(data, kept)
+        await run(broker, data, 10, 10)
+        await run(broker, tmp_path / "other", 20, 5)
+        shutil.rmtree(data)
+        shutil.copytree(kept, data)
+        await run(broker, data, 25, 5)
+    [incident] = Incidents(data).read()
+    assert incident["kind"] == "log_rolled_back"
+    assert "it ended at 10 when the engine started, but had 20" in incident["text"]
+
+
+@pytest.mark.parametrize("name", ["leaves_place", "heads_place", "peaks"])
+async def test_a_wrong_tree_file_is_read_from_the_stream_again(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "engine"
+    (tmp_path / "broker").mkdir()
+    async with running_broker(tmp_path / "broker") as broker:
+        await run(broker, data, 0, 10)
+        await run(broker, data, 10, 10)
+        state = orjson.loads((data / "tree.json").read_bytes())
+        if name == "peaks":
+            state["published"]["tree"]["peaks"][0] = "0" * 64
+        else:
+            state["published"][name] = 1
+        (data / "tree.json").write_bytes(orjson.dumps(state))
+        settings = EngineSettings(data=data, head_s=0.01)
+        async with (
+            running_engine(broker.url, data, settings=settings),
+            memfold.connect(broker.url, actor="bot") as memory,
+        ):
+            if name != "peaks":
+                await fill(memory, 20, 10)
+            report = await verify(memory)
+            assert report["findings"] == []
+            async with asyncio.timeout(20):
+                while (await memory.status())["audit"]["root"] != report["root"]:  # noqa: ASYNC110 - another task
+                    await asyncio.sleep(0.01)
+
+
+DENIED = """authorization { users: [
+  { user: engine, password: e, permissions: { publish: { deny: "memfold.audit.>" } } } ] }"""
+
+
+async def test_heads_that_an_outage_and_a_kill_left_behind_are_published_as_the_file_has_them(
+    tmp_path: Path,
+) -> None:
+    """It died behind the line of a head, before ``tree.json`` was written."""
+    data, kept = tmp_path / "engine", tmp_path / "kept"
+    (tmp_path / "broker").mkdir()
+    async with running_broker(tmp_path / "broker", DENIED) as broker:
+        refused = broker.url.replace("nats://", "nats://engine:e@")
+        await run(refused, data, 0, 10)
+        shutil.copy(data / "tree.json", kept)
+        await run(refused, data, 10, 10)
+    shutil.copy(kept, data / "tree.json")
+    async with running_broker(tmp_path / "broker") as broker:
+        await run(broker, data, 20, 10)
+        async with (
+            running_engine(broker.url, data),
+            memfold.connect(broker.url, actor="bot") as memory,
+        ):
+            assert (await verify(memory))["findings"] == []
+
+
 async def test_a_generation_put_back_is_told_and_one_that_was_deleted_is_not(
     tmp_path: Path,
 ) -> None:
@@ -150,9 +223,7 @@ async def test_what_cannot_be_published_holds_up_neither_fold_nor_file(tmp_path:
     """Here the server refuses it; `status` says so."""
     data = tmp_path / "engine"
     (tmp_path / "broker").mkdir()
-    denied = """authorization { users: [
-      { user: engine, password: e, permissions: { publish: { deny: "memfold.audit.>" } } } ] }"""
-    async with running_broker(tmp_path / "broker", denied) as broker:
+    async with running_broker(tmp_path / "broker", DENIED) as broker:
         url = broker.url.replace("nats://", "nats://engine:e@")
         settings = EngineSettings(data=data, head_s=0.01)
         async with (
