@@ -13,7 +13,7 @@ from memfold_consumers.line_files import read_lines
 from memfold_consumers.tree_state import HEADS_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from memfold.audit.findings import Findings
@@ -31,15 +31,29 @@ class Claim:
 
     head: Head
     where: str
+    place: int = 0
+    """In the audit stream, of one that was published."""
 
 
-def from_file(directory: Path, published: Iterable[Claim], findings: Findings) -> list[Claim]:
+def from_file(
+    directory: Path,
+    published: Sequence[Claim],
+    findings: Findings,
+    *,
+    engine: str,
+    seen: int,
+) -> list[Claim]:
     """Return the heads of the directory's file.
 
-    One that was also published must stand there just as it was.
+    One that was also published must stand there just as it was, and of this ``engine`` all that
+    were: it publishes only what stands in its file. Not those up to the place ``seen`` of the audit
+    stream: of these someone knows what became of them. Heads of another engine in the file are no
+    fault: a directory that has lost its engine's id goes on under a new one.
     """
     by_size = {claim.head.size: claim for claim in published}
     found: list[Claim] = []
+    largest = -1
+    differing: set[int] = set()
     for number, line in enumerate(read_lines(directory / HEADS_FILE), start=1):
         where = f"{HEADS_FILE} line {number}"
         try:
@@ -52,6 +66,19 @@ def from_file(directory: Path, published: Iterable[Claim], findings: Findings) -
         if twin is not None and twin.head != head and _is_twin(twin.head, head):
             text = f"the head of {head.size} is not as it was published ({twin.where})"
             findings.add("head_differs", head.size, where, text)
+            differing.add(head.size)
+        if head.size <= largest:
+            text = f"the head of {head.size} stands behind one of {largest}"
+            findings.add("head_misplaced", head.size, where, text)
+        largest = max(largest, head.size)
+    there = {claim.head for claim in found}
+    for claim in published:
+        head = claim.head
+        if head.engine != engine or claim.place <= seen or head.size in differing:
+            continue
+        if head not in there:
+            text = f"the head of {head.size} that this engine has published ({claim.where}) is gone"
+            findings.add("head_missing", head.size, HEADS_FILE, text)
     return found
 
 

@@ -73,10 +73,18 @@ async def compare_stream(  # each is a part of the engine
     return checked, holes
 
 
-async def compare_published(
-    connection: Client, namespace: str, log: Log, findings: Findings, tick: Tick
+async def compare_published(  # each is a part of the engine
+    connection: Client,
+    namespace: str,
+    log: Log,
+    known: tuple[int, int],
+    findings: Findings,
+    tick: Tick,
 ) -> tuple[int, list[Claim]]:
-    """Compare the published leaves with the log's; return up to where, and the published heads."""
+    """Compare the published leaves with the log's; return up to where, and the published heads.
+
+    ``known`` is what the engine knows to be there: the last leaf, and the size of a head.
+    """
     stream = audit_stream(namespace)
     last = await last_sequence(connection, stream)
     published = _Published(stream, namespace, log, findings)
@@ -84,6 +92,7 @@ async def compare_published(
         await in_thread(partial(published.take, messages))
         tick(published.leaves)
     published.end(last or 0)
+    published.compare_known(*known)
     return published.leaves, published.heads
 
 
@@ -107,7 +116,8 @@ class _Published:
                 if message.subject == self._subject:
                     self._block(*read_block(message.payload), where)
                 else:
-                    self.heads.append(Claim(read_head(message.payload), where))
+                    head = read_head(message.payload)
+                    self.heads.append(Claim(head, where, message.sequence))
             except ValueError as error:
                 self._findings.add("published_unreadable", None, where, str(error))
 
@@ -118,6 +128,16 @@ class _Published:
             where = f"{self._stream} message {self._place + 1}"
             self._findings.add("published_missing", None, where, text)
             self._place = place
+
+    def compare_known(self, leaves: int, size: int) -> None:
+        """Say what is missing at the end."""
+        if self.leaves < leaves:
+            text = f"it has leaves up to {self.leaves}, but had them up to {leaves}"
+            self._findings.add("published_missing", self.leaves + 1, self._stream, text)
+        newest = max((claim.head.size for claim in self.heads), default=0)
+        if newest < size:
+            text = f"its newest head is of {newest} messages, but it had one of {size}"
+            self._findings.add("published_missing", newest + 1, self._stream, text)
 
     def _block(self, first: int, leaves: list[bytes], where: str) -> None:
         due = self.leaves + 1

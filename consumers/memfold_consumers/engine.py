@@ -245,7 +245,7 @@ class Engine:
             settings.namespace,
             store,
             settings.data,
-            self._heads.incidents,
+            self._heads,
             self.checkpoint,
         )
 

@@ -83,7 +83,7 @@ class Heads:
         self._store = store
         self._checkpoint = checkpoint
         self._directory = directory
-        self._engine = engine
+        self.engine = engine
         self._head_s = head_s
         self._on_difference = on_difference
         self._leaves = Leaves(store.log)
@@ -118,6 +118,11 @@ class Heads:
             "lag": max(0, self._checkpoint.sequence - tree.size),
             "error": self.error,
         }
+
+    def known(self) -> tuple[int, int]:
+        """Return what is known to be published: the last leaf, and the size of a head."""
+        published = self._state.published
+        return published.leaves, published.tree.size
 
     @asynccontextmanager
     async def publishing(self) -> AsyncGenerator[None]:
@@ -230,13 +235,14 @@ class Heads:
                 self.incidents.record(HEAD_DIFFERS, HEADS_FILE, text)
         tree.extend(self._leaves.all(upto, after=tree.size))
         if upto > self._agreement.own_size:
-            head = Head(upto, tree.root(), now(), self._engine)
+            head = Head(upto, tree.root(), now(), self.engine)
             append_head(self._directory, head)
             self._head, self._agreement.own_size = head, upto
 
     def _keep_state(self) -> None:
         self._state.generation = self._store.number
         self._state.checkpoint = self._checkpoint.sequence
+        self._state.head = 0 if self._head is None else self._head.size
         write_state(self._directory, self._state)
 
     async def _begin(self) -> None:
@@ -269,7 +275,7 @@ class Heads:
                 head = await in_thread(partial(find_head, self._directory, size))
             if head is None:
                 # The log was put back: the file has heads of more messages already.
-                head = Head(size, self._state.tree.root(), now(), self._engine)
+                head = Head(size, self._state.tree.root(), now(), self.engine)
             place = await self._stream.add_head(head, after=found.heads_place)
             if place is not None:
                 found.heads_place, found.tree = place, copy(self._state.tree)

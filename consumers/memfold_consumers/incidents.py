@@ -34,10 +34,16 @@ class Incidents:
         _log.warning("incident_recorded", kind=kind, place=place, text=text)
         self._append(kind, place, text)
 
-    def acknowledge(self) -> None:
-        """Note that someone has seen all of them."""
-        if any(not each["acknowledged"] for each in self.read()):
-            self._append(ACKNOWLEDGED, "", "")
+    def acknowledge(self, published: int = 0) -> None:
+        """Note that someone has seen all of them, and the heads published up to that place."""
+        if published > self.seen() or any(not each["acknowledged"] for each in self.read()):
+            self._append(ACKNOWLEDGED, "", "", published=published)
+
+    def seen(self) -> int:
+        """Return up to which place of the audit stream someone knows what became of the heads."""
+        found = (_parsed(line) for line in read_lines(self._path))
+        places = (each.get("published") for each in found if each.get("kind") == ACKNOWLEDGED)
+        return max((place for place in places if type(place) is int), default=0)
 
     def read(self) -> list[dict[str, Any]]:
         """Return all incidents, oldest first, each with whether it was acknowledged."""
@@ -51,8 +57,8 @@ class Incidents:
                 found.append(incident)
         return found
 
-    def _append(self, kind: str, place: str, text: str) -> None:
-        line = {"time": now(), "kind": kind, "place": place, "text": text}
+    def _append(self, kind: str, place: str, text: str, **more: int) -> None:
+        line = {"time": now(), "kind": kind, "place": place, "text": text, **more}
         append_line(self._path, encode(line))
 
 
@@ -61,13 +67,18 @@ def now() -> str:
     return from_us(to_us(datetime.now(UTC)))
 
 
-def _incident(line: bytes) -> dict[str, Any]:
+def _parsed(line: bytes) -> dict[str, Any]:
     try:
         found = parse(line)
     except InvalidEvent:
         found = None
     if not is_object(found):
         # Someone wrote into the file: that itself is worth a look.
-        found = {"kind": "incident_unreadable", "place": FILE, "text": "no JSON object"}
+        return {"kind": "incident_unreadable", "place": FILE, "text": "no JSON object"}
+    return found
+
+
+def _incident(line: bytes) -> dict[str, Any]:
+    found = _parsed(line)
     texts = {name: str(found.get(name, "")) for name in ("time", "kind", "place", "text")}
     return {**texts, "acknowledged": False}

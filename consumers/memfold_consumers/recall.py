@@ -36,8 +36,8 @@ def recall(directory: Path, found: Found, incidents: Incidents) -> tuple[TreeSta
     if max(size, state.tree.size) > log_sequence:
         text = rolled_back(log_sequence, max(size, state.tree.size))
         incidents.record(LOG_ROLLED_BACK, "log.duckdb", text)
-    if size < state.tree.size:
-        text = f"it ends with the head of {size}, but it had one of {state.tree.size}"
+    if size < state.head:
+        text = f"it ends with the head of {size}, but it had one of {state.head}"
         incidents.record(HEADS_ROLLED_BACK, HEADS_FILE, text)
     if state.generation == number and 0 < checkpoint < state.checkpoint:
         text = f"it ended at {checkpoint}, but was folded up to {state.checkpoint} before"

@@ -46,6 +46,8 @@ class TreeState:
     generation: int = 0
     checkpoint: int = 0
     """Of that generation."""
+    head: int = 0
+    """The size of the last head in the file."""
 
 
 def copy(tree: Tree) -> Tree:
@@ -68,6 +70,7 @@ def read_state(directory: Path) -> TreeState | None:
             ),
             _number(found["generation"]),
             _number(found["checkpoint"]),
+            _number(found["head"]),
         )
     except (OSError, InvalidEvent, ValueError, TypeError, KeyError):
         return None
@@ -87,6 +90,7 @@ def write_state(directory: Path, state: TreeState) -> None:
             },
             "generation": state.generation,
             "checkpoint": state.checkpoint,
+            "head": state.head,
         }
     )
     write_atomically(directory / TREE_FILE, content + b"\n")

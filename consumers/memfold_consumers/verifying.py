@@ -18,6 +18,7 @@ import structlog
 
 from memfold.audit import merkle
 from memfold.audit.findings import Findings
+from memfold.audit.heads import audit_stream
 from memfold.errors import BrokerUnavailable, InvalidRequest, MemfoldError, StorageError
 from memfold.jetstream import JetStreamError
 from memfold_consumers.claims import GIVEN, Claim, compare, from_arguments, from_file
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from memfold_consumers.checkpoint import Checkpoint
-    from memfold_consumers.incidents import Incidents
+    from memfold_consumers.heads import Heads
     from memfold_consumers.jobs import Progress
     from memfold_projections.store import Store
 
@@ -66,7 +67,7 @@ class Verifying:
         namespace: str,
         store: Store,
         directory: Path,
-        incidents: Incidents,
+        heads: Heads,
         checkpoint: Checkpoint,
     ) -> None:
         self._connection = connection
@@ -74,7 +75,7 @@ class Verifying:
         self._store = store
         self._checkpoint = checkpoint
         self._directory = directory
-        self._incidents = incidents
+        self._heads = heads
 
     async def work(self, progress: Progress, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Verify, and return the report.
@@ -99,6 +100,7 @@ class Verifying:
             self._directory,
             progress,
             self._checkpoint,
+            self._heads,
         )
         try:
             if arguments.get("only_heads"):
@@ -114,9 +116,11 @@ class Verifying:
 
     async def _all(self, run: _Run, given: list[Claim], arguments: Mapping[str, Any]) -> None:
         quick = bool(arguments.get("quick"))
+        incidents = self._heads.incidents
         if arguments.get("acknowledge"):
-            await in_thread(self._incidents.acknowledge)
-        run.incidents = await in_thread(self._incidents.read)
+            published = await last_sequence(self._connection, audit_stream(self._namespace))
+            await in_thread(partial(incidents.acknowledge, published or 0))
+        run.incidents = await in_thread(incidents.read)
         for each in run.incidents:
             if not each["acknowledged"]:
                 text = f"{each['text']} (noticed {each['time']})"
@@ -140,8 +144,10 @@ class _Run:
         directory: Path,
         progress: Progress,
         checkpoint: Checkpoint,
+        heads: Heads,
     ) -> None:
         self._store = store
+        self._own = heads
         self._checkpoint = checkpoint
         self._connection = connection
         self._namespace = namespace
@@ -179,7 +185,12 @@ class _Run:
 
         async def work() -> int:
             checked, self._published = await compare_published(
-                self._connection, self._namespace, self._store.log, self.findings, self._tick
+                self._connection,
+                self._namespace,
+                self._store.log,
+                self._own.known(),
+                self.findings,
+                self._tick,
             )
             return checked
 
@@ -191,9 +202,7 @@ class _Run:
         async def work() -> int:
             kept: list[Claim] = []
             if others:
-                kept = await in_thread(
-                    partial(from_file, self._directory, self._published, self.findings)
-                )
+                kept = await in_thread(self._from_file)
             claims = [*self._published, *kept, *given]
             last = await last_sequence(self._connection, self._namespace)
             sizes = {claim.head.size for claim in claims} | {self._size}
@@ -211,6 +220,16 @@ class _Run:
             return self._size
 
         await self._phase("tree", self._size, work)
+
+    def _from_file(self) -> list[Claim]:
+        own = self._own
+        return from_file(
+            self._directory,
+            self._published,
+            self.findings,
+            engine=own.engine,
+            seen=own.incidents.seen(),
+        )
 
     async def stream(self) -> None:
         """Compare every message of the stream."""

@@ -37,9 +37,15 @@ def test_incidents_are_told_until_they_were_acknowledged(tmp_path: Path) -> None
     incidents.acknowledge()
     incidents.record("head_differs", "heads.ndjson", "another root")
     append_line(tmp_path / "incidents.ndjson", b"rubbish")
+    assert incidents.seen() == 0
     found = Incidents(tmp_path).read()
     assert [(each["kind"], each["acknowledged"]) for each in found] == [
         ("log_rolled_back", True),
         ("head_differs", False),
         ("incident_unreadable", False),
     ]
+    incidents.acknowledge(7)
+    size = (tmp_path / "incidents.ndjson").stat().st_size
+    incidents.acknowledge(7)
+    assert (tmp_path / "incidents.ndjson").stat().st_size == size
+    assert incidents.seen() == 7

@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import duckdb
 import orjson
 import pytest
 
@@ -15,11 +16,13 @@ import memfold
 from memfold import Memory, Message
 from memfold.audit import merkle
 from memfold.audit.heads import Head, heads_subject, leaves_subject, read_block, read_head
+from memfold.audit.merkle import Tree
 from memfold.leaf import leaf_hash
 from memfold_consumers.incidents import Incidents
 from memfold_consumers.local_engine import ensure_engine
 from memfold_consumers.ownership import Lease, engine_running
 from memfold_consumers.settings import EngineSettings
+from memfold_consumers.tree_state import TreeState, write_state
 from support.broker import Broker, bare_client, running_broker, stored
 from support.engine import running_engine
 from support.verifying import places, verify
@@ -98,7 +101,14 @@ async def test_a_whole_directory_put_back_is_seen_by_the_heads_it_has_published(
             running_engine(broker.url, data),
             memfold.connect(broker.url, actor="bot") as memory,
         ):
-            assert places(await verify(memory)) == {("log_rolled_back", None)}
+            assert places(await verify(memory)) == {("log_rolled_back", None), ("head_missing", 20)}
+            assert (await verify(memory, acknowledge=True))["ok"] is True
+            await fill(memory, 25, 5)
+        async with (
+            running_engine(broker.url, data),
+            memfold.connect(broker.url, actor="bot") as memory,
+        ):
+            assert (await verify(memory))["ok"] is True
 
 
 async def test_a_whole_directory_put_back_is_seen_though_another_engine_published_last(
@@ -154,14 +164,17 @@ async def test_heads_that_an_outage_and_a_kill_left_behind_are_published_as_the_
     tmp_path: Path,
 ) -> None:
     """It died behind the line of a head, before ``tree.json`` was written."""
-    data, kept = tmp_path / "engine", tmp_path / "kept"
+    data = tmp_path / "engine"
     (tmp_path / "broker").mkdir()
     async with running_broker(tmp_path / "broker", DENIED) as broker:
         refused = broker.url.replace("nats://", "nats://engine:e@")
         await run(refused, data, 0, 10)
-        shutil.copy(data / "tree.json", kept)
         await run(refused, data, 10, 10)
-    shutil.copy(kept, data / "tree.json")
+    tree = Tree()
+    with duckdb.connect(str(data / "log.duckdb")) as log:
+        leaves = log.execute("SELECT hash FROM leaf WHERE sequence <= 10 ORDER BY sequence")
+        tree.extend(row[0] for row in leaves.fetchall())
+    write_state(data, TreeState(tree, generation=1, checkpoint=10, head=10))
     async with running_broker(tmp_path / "broker") as broker:
         await run(broker, data, 20, 10)
         async with (
@@ -216,7 +229,10 @@ async def test_a_file_of_heads_that_was_cut_is_told_and_a_torn_line_is_not(tmp_p
             running_engine(broker.url, data),
             memfold.connect(broker.url, actor="bot") as memory,
         ):
-            assert places(await verify(memory)) == {("heads_rolled_back", None)}
+            assert places(await verify(memory)) == {
+                ("heads_rolled_back", None),
+                ("head_missing", 20),
+            }
 
 
 async def test_what_cannot_be_published_holds_up_neither_fold_nor_file(tmp_path: Path) -> None:

@@ -229,8 +229,80 @@ async def test_a_changed_head_is_reported_with_its_line(world: World) -> None:
     for word, kind in ((b"engine", "head_differs"), (b"root", "head_unreadable")):
         line = kept[1].replace(b'"%b":"' % word, b'"%b":"X' % word)
         path.write_bytes(b"".join([kept[0], line, *kept[2:]]))
-        [found] = (await world.report(quick=True))["findings"]
+        found = (await world.report(quick=True))["findings"][0]
         assert (found["kind"], found["where"]) == (kind, "heads.ndjson line 2")
+
+
+Lines = list[bytes]
+LINES: dict[str, tuple[Callable[[Lines], Lines], set[tuple[str, int | None]]]] = {
+    "first gone": (lambda lines: lines[1:], {("head_missing", 10)}),
+    "last left": (
+        lambda lines: lines[-1:],
+        {("head_missing", size) for size in (10, 20, 30)},
+    ),
+    "swapped": (lambda lines: [lines[1], lines[0], *lines[2:]], {("head_misplaced", 10)}),
+    "doubled": (lambda lines: [lines[0], *lines], {("head_misplaced", 10)}),
+    "forged": (
+        lambda lines: [Head(10, read_head(lines[0]).root, "2020", "x").encode(), *lines[1:]],
+        {("head_missing", 10)},
+    ),
+    "all gone": (
+        lambda _: [],
+        {
+            ("heads_rolled_back", None),
+            ("head_missing", 10),
+            ("head_missing", 20),
+            ("head_missing", 30),
+            ("head_missing", 40),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("change", LINES)
+async def test_a_line_of_heads_that_is_gone_or_misplaced_is_reported(
+    world: World, change: str
+) -> None:
+    edit, expected = LINES[change]
+    path = world.engine / "heads.ndjson"
+    path.write_bytes(b"".join(line + b"\n" for line in edit(path.read_bytes().splitlines())))
+    assert places(await world.report(quick=True)) == expected
+    seen = {place for place in expected if place[0] == "head_misplaced"}
+    assert places(await world.report(quick=True, acknowledge=True)) == seen
+    assert places(await world.report(quick=True)) == seen
+
+
+async def test_heads_of_another_engine_in_the_place_of_its_own_are_reported(world: World) -> None:
+    other = world.engine.with_name("other")
+    async with (
+        running_broker(world.broker) as broker,
+        running_engine(broker.url, other),
+        memfold.connect(broker.url, actor="bot") as memory,
+    ):
+        await fill(memory, EVENTS, 2)
+    shutil.copy(other / "heads.ndjson", world.engine / "heads.ndjson")
+    report = await world.report(quick=True)
+    assert {("head_missing", size) for size in (10, 20, 30, 40)} <= places(report)
+
+
+async def test_a_new_engine_id_accuses_no_head_of_the_one_before(world: World) -> None:
+    (world.engine / "engine-id").unlink()
+    async with world.running() as (memory, _):
+        await fill(memory, EVENTS, 2)
+    async with world.running() as (memory, _):
+        assert places(await verify(memory)) == set()
+    assert len({head.engine for head in world.heads()}) == 2
+
+
+async def test_an_audit_stream_that_goes_while_the_engine_runs_is_reported(world: World) -> None:
+    async with world.running(head_s=0.01) as (memory, url), bare_client(url) as bare:
+        root = (await verify(memory, quick=True))["root"]
+        async with asyncio.timeout(20):
+            while (await memory.status())["audit"]["root"] != root:  # noqa: ASYNC110 - another task
+                await asyncio.sleep(0.01)
+        await api(bare, "STREAM.DELETE.memfold-audit")
+        report = await verify(memory)
+    assert places(report) == {("published_missing", 1)}
 
 
 async def test_heads_that_were_kept_elsewhere_are_compared(world: World) -> None:

@@ -141,13 +141,13 @@ def test_whoever_reads_leaves_waits_while_the_log_is_replaced(tmp_path: Path) ->
         log = store.log
         with log._readers.away(1):
             log._connection.close()
-            asked = [threads.submit(log.leaves, 0, 10), threads.submit(log.tail, 10)]
+            leaves, tail = threads.submit(log.leaves, 0, 10), threads.submit(log.tail, 10)
             # Long enough for one that does not wait to meet the closed file.
-            wait(asked, timeout=0.2)
+            wait({leaves}, timeout=0.1)
+            wait({tail}, timeout=0.1)
             log._open()
-        leaves = asked[0].result()
-        assert list(leaves) == list(range(1, 11))
-        assert dict(asked[1].result()) == leaves
+        assert list(leaves.result()) == list(range(1, 11))
+        assert dict(tail.result()) == leaves.result()
 
 
 @pytest.mark.parametrize("seed", range(3))
