@@ -20,6 +20,7 @@ pytestmark = pytest.mark.acceptance
 
 MEMFOLD = Path(sysconfig.get_path("scripts")) / "memfold"
 AUDIT_MISMATCH = 6
+NO_ENGINE = 7
 
 
 async def written(data: Path) -> None:
@@ -84,3 +85,31 @@ async def test_verify_reports_and_ends_with_zero_or_six(tmp_path: Path) -> None:
     ran = await verify(data, "--heads", str(tmp_path / "none"))
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "cannot be read" in ran.stderr
+
+
+async def test_verify_names_a_log_on_which_no_engine_starts(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    await written(data)
+    path = data / "log.duckdb"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    ran = await verify(data, "--json")
+    assert ran.returncode == AUDIT_MISMATCH, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["ok"] is False
+    [found] = report["findings"]
+    assert (found["kind"], found["where"]) == ("file_unreadable", "log.duckdb")
+    assert "move this file away" in found["text"]
+    path.unlink()
+    ran = await verify(data, "--quick", "--acknowledge")
+    assert ran.returncode == 0, ran.stdout
+
+
+async def test_a_log_without_fault_is_not_blamed_for_an_engine_that_does_not_start(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    await written(data)
+    ran = await verify(data, "--namespace", "other")
+    assert ran.returncode == NO_ENGINE, ran.stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
 from memfold.audit.findings import SHOWN_MAX
 from memfold.audit.heads import read_head
+from memfold.errors import EngineInUse, EngineUnavailable
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import DIVERGED, OK, UsageError
 from memfold_consumers.cli.jobs import run_job
@@ -19,13 +21,19 @@ Report = dict[str, Any]
 HEADS_AT_ONCE: Final = 5000
 """Heads in one request: some 500 KB."""
 UNREADABLE: Final = "head_unreadable"
+UNREADABLE_FILE: Final = "file_unreadable"
 
 
 async def verify(options: Options, heads: Path | None, *, quick: bool, acknowledge: bool) -> int:
     """Verify, print the report, and return 6 if there are findings."""
     given, unreadable = read_heads(heads) if heads is not None else ([], [])
-    async with engine(options, actor=ACTOR) as access:
-        report = await _verify(access, given, quick=quick, acknowledge=acknowledge)
+    try:
+        async with engine(options, actor=ACTOR) as access:
+            report = await _verify(access, given, quick=quick, acknowledge=acknowledge)
+    except EngineUnavailable:
+        if options.server is not None or not await _is_damaged(options.directory):
+            raise
+        report = _damaged(len(given))
     if unreadable:
         report["ok"] = False
         report["findings"] += unreadable[:SHOWN_MAX]
@@ -83,21 +91,43 @@ async def _verify(
     return report
 
 
+async def _is_damaged(directory: Path) -> bool:
+    """Tell whether no engine starts because its log cannot be read."""
+    from memfold_consumers.takeover import owned
+    from memfold_projections.readable import is_damaged
+    from memfold_projections.store import LOG
+
+    try:
+        async with owned(directory):
+            return await asyncio.to_thread(is_damaged, directory / LOG)
+    except EngineInUse:
+        return False
+
+
+def _damaged(given: int) -> Report:
+    """Return the report of a log that no engine can start on."""
+    text = (
+        "it is damaged, and no engine can start on it: put a copy of the data directory in its "
+        "place, or move this file away, then the engine reads the log from the stream again"
+    )
+    finding = {"kind": UNREADABLE_FILE, "sequence": None, "where": "log.duckdb", "text": text}
+    return {
+        "ok": False,
+        "size": 0,
+        "root": "",
+        "heads": {"published": 0, "file": 0, "given": given, "agree": 0, "ahead": 0},
+        "phases": [],
+        "findings": [finding],
+        "counts": {UNREADABLE_FILE: 1},
+        "erasures": [],
+        "incidents": [],
+    }
+
+
 def _print(report: Report) -> None:
     out = Printer()
-    out.heading(f"{report['size']} messages, root {report['root']}")
-    out.table(
-        ("phase", "#checked", "#seconds", "#per second", "#findings"),
-        [
-            [each[name] for name in ("name", "checked", "seconds", "per_second", "findings")]
-            for each in report["phases"]
-        ],
-    )
-    heads = report["heads"]
-    out.line(
-        f"heads: {heads['published']} published, {heads['file']} in heads.ndjson, "
-        f"{heads['given']} given; {heads['agree']} agree, {heads['ahead']} are ahead of this log"
-    )
+    if report["phases"]:
+        _print_checked(out, report)
     acknowledged = sum(each["acknowledged"] for each in report["incidents"])
     if acknowledged:
         out.line(f"incidents that were acknowledged: {acknowledged}")
@@ -117,3 +147,19 @@ def _print(report: Report) -> None:
     if len(rows) < number:
         counts = ", ".join(f"{kind} {count}" for kind, count in report["counts"].items())
         out.line(f"in all: {counts}")
+
+
+def _print_checked(out: Printer, report: Report) -> None:
+    out.heading(f"{report['size']} messages, root {report['root']}")
+    out.table(
+        ("phase", "#checked", "#seconds", "#per second", "#findings"),
+        [
+            [each[name] for name in ("name", "checked", "seconds", "per_second", "findings")]
+            for each in report["phases"]
+        ],
+    )
+    heads = report["heads"]
+    out.line(
+        f"heads: {heads['published']} published, {heads['file']} in heads.ndjson, "
+        f"{heads['given']} given; {heads['agree']} agree, {heads['ahead']} are ahead of this log"
+    )
