@@ -31,6 +31,7 @@ from memfold_projections.leaves import CHUNK, Leaves, check_log
 from memfold_projections.places import first_differing
 from memfold_projections.reader import reading
 from memfold_projections.records import Records
+from memfold_projections.tables import check_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,6 +176,8 @@ class _Run:
                 # What was erased just now may have records that are not folded yet.
                 await self._caught_up()
             await self._places.check_log(doubtful, self._tick)
+            tables = partial(check_tables, self._store.log, self._namespace, self.findings)
+            await in_thread(tables)
             self._erasures = await in_thread(self._read_erasures)
             return self._size
 
