@@ -27,6 +27,7 @@ from memfold_consumers.erased_places import ErasedPlaces
 from memfold_consumers.stream_reading import last_sequence
 from memfold_consumers.threads import in_thread
 from memfold_projections.content import count_rows, differences, frozen
+from memfold_projections.database import tells_shortage
 from memfold_projections.leaves import CHUNK, Leaves, check_log
 from memfold_projections.places import first_differing
 from memfold_projections.reader import reading
@@ -87,6 +88,7 @@ class Verifying:
         Raises:
             InvalidRequest: the arguments are of another form.
             BrokerUnavailable: the server failed meanwhile.
+            StorageError: there was no room to fold the log again, or no memory.
         """
         if set(arguments) - _KNOWN or any(
             not isinstance(arguments.get(name, False), bool) for name in _SWITCHES
@@ -278,6 +280,7 @@ class _Run:
         try:
             checked = await work()
         except (StorageError, duckdb.Error) as error:
+            self._look_at(name, error)
             # What cannot be read is not what was written: the other copies are still looked at.
             text = f"a file cannot be read ({type(error).__name__}); the engine's log says more"
             _log.warning("verify_cannot_read", phase=name, reason=str(error))
@@ -292,6 +295,18 @@ class _Run:
                 "findings": self.findings.total - before,
             }
         )
+
+    def _look_at(self, phase: str, error: Exception) -> None:
+        """Raise an error that says nothing of the files that are verified."""
+        of_live = phase != "refold" or self._store.generation.damage is not None
+        if tells_shortage(error) or not (of_live or "file_unreadable" in self.findings.counts):
+            # All of the log was read before, so it is the generation beside that cannot be written.
+            _log.warning("verify_failed", phase=phase, reason=str(error))
+            message = (
+                f"the verification cannot go on ({phase}: {type(error).__name__}): is the disk "
+                f"full, or the memory? Findings so far: {self.findings.total}. Run it again"
+            )
+            raise StorageError(message, detail=str(error)) from error
 
     def _check_log(self) -> list[tuple[int, int]]:
         """Check the log's own tables, again if the file was written anew meanwhile."""

@@ -29,6 +29,7 @@ MEMORY_MIB: Final = 512
 
 MOVE_CHECKPOINT: Final = "UPDATE checkpoint SET sequence = ?, time_us = ? WHERE sequence = ?"
 
+_NO_ROOM: Final = "no space left"
 _SIGNS_OF_DAMAGE: Final = ("corrupt database file", "could not read enough bytes")
 
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -80,6 +81,15 @@ def tells_damage(error: duckdb.Error) -> bool:
     # DuckDB has no class of its own for this, and quotes it in what comes after.
     text = str(error).lower()
     return any(sign in text for sign in _SIGNS_OF_DAMAGE)
+
+
+def tells_shortage(error: BaseException) -> bool:
+    """Tell whether an error, or what caused it, means no room on the disk or in memory."""
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return True
+    if isinstance(error, duckdb.Error) and _NO_ROOM in str(error).lower():
+        return True
+    return error.__cause__ is not None and tells_shortage(error.__cause__)
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:

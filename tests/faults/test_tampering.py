@@ -16,10 +16,13 @@ import pytest
 import memfold
 from memfold import Memory, Message, Receipt
 from memfold.audit.heads import Head, encode_block, read_head
+from memfold.errors import StorageError
 from memfold.jetstream import api
 from memfold_consumers.settings import EngineSettings
+from memfold_projections.refolding import Beside
 from support.broker import bare_client, running_broker
 from support.engine import running_engine
+from support.jobs import run_job
 from support.verifying import places, verify
 
 pytestmark = pytest.mark.faults
@@ -424,6 +427,28 @@ async def test_a_projection_that_was_changed_does_not_fit_a_refold(world: World)
     report = await world.report()
     assert places(report) == {("refold_differs", 17)}
     assert "message" in report["findings"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.TransactionException("Failed to commit: could not write: No space left on device"),
+        StorageError("000002.duckdb cannot be opened"),
+    ],
+)
+async def test_a_refold_that_cannot_be_written_accuses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    async with world.running() as (memory, url), bare_client(url) as bare:
+        monkeypatch.setattr(Beside, "fold_log", fail)
+        failed = await run_job(bare, world.engine, "verify")
+        assert failed["code"] == "storage_error"
+        assert "Findings so far: 0" in failed["message"]
+        monkeypatch.undo()
+        assert (await verify(memory))["ok"] is True
 
 
 async def test_what_was_erased_is_listed_and_no_finding(world: World) -> None:
