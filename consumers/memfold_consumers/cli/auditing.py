@@ -17,6 +17,7 @@ from memfold.audit.reads import (
     SourceMessage,
     Touched,
 )
+from memfold.canonical import from_us, to_us
 from memfold.receipts import NO_CHANGE, Receipt
 from memfold_consumers.cli.access import Access, engine
 from memfold_consumers.cli.errors import OK
@@ -228,7 +229,7 @@ def _print_difference(out: Printer, entry: DiffEntry | Touched) -> None:
 def _print_head(out: Printer, event: ChangeEvent | DocumentChange) -> None:
     why = "" if event.reason is None else f": {event.reason}"
     reverts = "" if event.reverts is None else f", reverts to {event.reverts['sequence']}"
-    head = f"{event.sequence}.{event.index} {event.time:%Y-%m-%dT%H:%M:%SZ} {event.actor}"
+    head = f"{event.sequence}.{event.index} {from_us(to_us(event.time))} {event.actor}"
     out.line(f"{head} {event.type}{reverts}{why}", "cyan")
 
 
