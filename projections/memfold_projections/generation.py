@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from memfold.steps import Step
     from memfold_projections.changes import Versions
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 ENTITIES_MAX: Final = 20_000
 """Resources, threads and memories each that are kept in memory between batches."""
 

@@ -41,12 +41,16 @@ WHERE resource IN ($resource, '') AND thread IN ($thread, '')
   AND valid_from <= $as_of AND valid_to > $as_of
 """
 # Keyframes are appended in the log's order, so the last row is the newest.
-_KEYFRAME: Final = """
-SELECT sequence, index, content, changed_at_us, CASE WHEN $traced THEN provenance END
-FROM keyframe WHERE rowid = (
+_NEWEST: Final = """
+SELECT sequence, index FROM keyframe WHERE rowid = (
     SELECT max(rowid) FROM keyframe
     WHERE memory = $key AND sequence <= $sequence AND (sequence < $sequence OR index <= $index)
 )
+"""
+# By the index on sequence, which takes a known one: else all documents near it are read as well.
+_KEYFRAME: Final = """
+SELECT content, changed_at_us, CASE WHEN $traced THEN provenance END FROM keyframe
+WHERE sequence = $sequence AND index = $index AND memory = $key
 """
 # DuckDB cannot take two comparisons of one (sequence, index).
 _MEANT: Final = f"""
@@ -103,8 +107,10 @@ def memory_key(reader: Reader, resource: str | None, thread: str | None) -> int 
 
 def keyframe(reader: Reader, key: int, at: Position, *, traced: bool) -> Base | None:
     """Return the newest keyframe of a working memory up to a position."""
-    asked = {"key": key, "sequence": at[0], "index": at[1], "traced": traced}
-    for sequence, index, content, time_us, known in reader.rows(_KEYFRAME, asked):
+    asked: dict[str, Any] = {"key": key, "sequence": at[0], "index": at[1]}
+    for sequence, index in list(reader.rows(_NEWEST, asked)):
+        found = {"key": key, "sequence": sequence, "index": index, "traced": traced}
+        [(content, time_us, known)] = reader.rows(_KEYFRAME, found)
         return Base(
             (sequence, index),
             None if content is None else cast("Content", decode(content)),

@@ -79,6 +79,8 @@ CREATE TABLE keyframe (
     changed_at_us BIGINT,
     provenance    TEXT
 );
+-- One large document is read by it without those beside it.
+CREATE INDEX keyframe_sequence ON keyframe (sequence);
 CREATE TABLE change (            -- applied to a document: its history, and steps between keyframes
     kind          TINYINT NOT NULL,  -- 0 working memory, 1 thread, 2 resource
     key           BIGINT  NOT NULL,  -- working_memory.key, thread.key or resource.began

@@ -177,7 +177,7 @@ def test_the_samples_of_the_pages_on_the_past_print_what_they_show(
     directory: Path, page: str
 ) -> None:
     [code] = blocks(f"docs/audit/{page}.md", "python")
-    [shown] = blocks(f"docs/audit/{page}.md", "text")
+    shown = blocks(f"docs/audit/{page}.md", "text")[0]
     program = f"import asyncio\nasync def main():\n{textwrap.indent(code, ' ' * 4)}\n"
     (directory / "sample.py").write_text(f"{program}asyncio.run(main())\n", "utf-8")
     assert_shown(shown, run([sys.executable, "sample.py"], directory))
