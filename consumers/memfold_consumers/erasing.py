@@ -95,25 +95,29 @@ class Erasing:
     async def work(self, progress: Progress, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Erase all that is pending: the work of a job."""
         del arguments
-        pending = await in_thread(self._store.erasures_pending)
-        if pending:
+        found = await in_thread(self._store.erasures_pending)
+        late: set[int] = set()
+        missing = ""
+        if found:
             progress.begin("rewriting", self._store.log.sequence)
-            missing = await in_thread(partial(self._try_rewrite, pending, progress))
-            rest = [erasure for erasure in pending if erasure.target != "message"]
-            if missing is not None and rest:
-                # One that waits for a key keeps no other one waiting.
-                await in_thread(partial(self._rewrite, rest, progress))
-            if missing is not None:
-                raise KeyMissing(missing)
-        return {"erasures": len(pending)}
+        while pending := [erasure for erasure in found if erasure.sequence not in late]:
+            waiting, text = await in_thread(partial(self._try_rewrite, pending, progress))
+            if not waiting:
+                break
+            # One that waits for a key keeps no other one waiting.
+            late.add(waiting)
+            missing = text
+        if missing:
+            raise KeyMissing(missing)
+        return {"erasures": len(found)}
 
-    def _try_rewrite(self, pending: list[Erasure], progress: Progress) -> str | None:
-        """Return what is missing, not the error: its frames would go on reading the log."""
+    def _try_rewrite(self, pending: list[Erasure], progress: Progress) -> tuple[int, str]:
+        """Return which erasure lacks a key, not the error: its frames would go on reading."""
         try:
             self._rewrite(pending, progress)
         except KeyMissing as error:
-            return error.message
-        return None
+            return error.erasure, error.message
+        return 0, ""
 
     def _rewrite(self, pending: list[Erasure], progress: Progress) -> None:
         def show(done: int, total: int) -> None:
@@ -175,12 +179,13 @@ class Erasing:
         """Destroy the keys that an erased resource had, but for what is needed since.
 
         Whoever publishes under a key that is no longer current when it has landed publishes again.
-        So only what stands in the stream once they are retired can need one of them.
+        So only what stands in the stream by now can need one of them.
         """
         keys, resource = self._store.keys, erasure.resource
         if keys is None or resource is None or erasure.target != "resource":
             return
-        retired = await in_thread(partial(keys.retire, resource))
+        # Those that the eraser has retired: a current one may be of what came since.
+        retired = await in_thread(partial(keys.retired, resource))
         info = await api(self._connection, f"STREAM.INFO.{self._store.namespace}")
         await self._checkpoint.reach(int(info["state"]["last_seq"]), timeout_s=BACK_OFF_MAX_S)
         needed = await in_thread(partial(keyids_after, self._store.log, resource, erasure.sequence))

@@ -35,6 +35,8 @@ class Prepared:
     id: str
     type: str
     payload: bytes
+    keyid: str = ""
+    """The key that it is sealed under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +108,4 @@ def prepare(raw: Mapping[str, Any], address: Address) -> Prepared:
 def sealed(event: Prepared, key: Key) -> Prepared:
     """Return an event sealed under a key of its resource, under a fresh nonce."""
     raw = seal(parse(event.payload), event.address, key, os.urandom(NONCE_BYTES))
-    return replace(event, payload=orjson.dumps(raw))
+    return replace(event, payload=orjson.dumps(raw), keyid=key.id)

@@ -22,12 +22,11 @@ from memfold.erasure import (
     restatements,
     same_token,
 )
-from memfold.erasure_search import Found, Progress, Search, matching
+from memfold.erasure_search import Found, Progress, Search, loosely, matching
 from memfold.errors import (
     EngineUnavailable,
-    InvalidRequest,
+    KeyMissing,
     LogDiverged,
-    NotFound,
     NotYetConsistent,
     StreamMissing,
     TooLarge,
@@ -39,7 +38,6 @@ from memfold.jetstream import (
     api,
     erase_message,
     read_last,
-    read_recorded,
 )
 from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
 from memfold.reads import Read
@@ -132,9 +130,11 @@ class Eraser:
         sequence = int(info["state"]["last_seq"]) + 1
         keys = ErasedKeys(self._client, self._address.resource, self._target)
         if not dry_run:
-            if self._target in {"message", "event"}:
+            if self._target != "resource":
                 # What cannot be said again must be told before anything is hidden.
-                self._restated(sequence, await self._search.run(sequence))
+                before = await self._search.run(sequence)
+                self._restated(sequence, before)
+                self._check_readable(before)
             # Before the record: what is sealed under another key by then comes after it.
             keys.retire()
             sequence = await self._record(reason)
@@ -164,6 +164,19 @@ class Eraser:
             sequences=tuple((first, last) for first, last in sequences),
             keys=keys.destroyed,
         )
+
+    def _check_readable(self, found: Found) -> None:
+        """Refuse what hides its attachments from this client: they would stay.
+
+        Raises:
+            KeyMissing: sealed messages would go, and there are no keys here.
+        """
+        if self._client.keys is None and found.sealed_messages:
+            message = (
+                "which attachments sealed messages refer to cannot be told without keys: configure "
+                "them (keys=, MEMFOLD_KEYS), or erase the whole resource"
+            )
+            raise KeyMissing(message)
 
     async def _record(self, reason: str | None) -> int:
         """Publish the record of the erasure: from its fold on nobody is shown the target."""
@@ -206,7 +219,7 @@ class Eraser:
         tokens = message.subject.split(".")
         address = self._address
         resource = address.resource if same_token(tokens[3], address.resource) else None
-        thread = None if tokens[4] == "_" else address.thread or _loosely(tokens[4])
+        thread = None if tokens[4] == "_" else address.thread or loosely(tokens[4])
         return Address(resource, thread, FACET, address.actor)
 
     async def _delete(
@@ -356,32 +369,3 @@ def _remains(info: Mapping[str, Any]) -> tuple[str, ...]:
         found.append(f"mirrors keep what they have copied: {', '.join(mirrors)}")
     found.append("backups, exports and logs of other programs are not reached")
     return tuple(found)
-
-
-def _loosely(token: str) -> str:
-    """Return the id that a token means, in its own form or another one."""
-    from urllib.parse import unquote
-
-    try:
-        return unquote(token, errors="strict")
-    except UnicodeDecodeError:
-        message = "a thread's token has no text"
-        raise InvalidRequest(message) from None
-
-
-async def owner_of(client: Client, sequence: int) -> tuple[str | None, str | None]:
-    """Return the resource and the thread that a message of the stream speaks of.
-
-    Raises:
-        NotFound: there is no such message in the stream.
-    """
-    found = await read_recorded(client.connection, client.namespace, sequence)
-    tokens = [] if found is None else found.subject.split(".")
-    if len(tokens) != len(["n", "events", "p", "r", "t", "f", "a"]):
-        message = (
-            f"the stream has no message {sequence} of ours: if a part of it was erased before, "
-            "name its resource and thread"
-        )
-        raise NotFound(message)
-    resource, thread = (None if each == "_" else _loosely(each) for each in tokens[3:5])
-    return resource, thread

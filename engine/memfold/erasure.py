@@ -164,13 +164,14 @@ def _readable(erasure: Erasure, item: Any, keys: KeyFinder | None) -> Any:  # no
     try:
         return opened(item, Address(erasure.resource, erasure.thread, "messages", ""), keys)
     except InvalidEvent as error:
-        if error.reason != "key_missing":
+        if error.reason != "key_missing" or keys is not None:
+            # Nobody who has these keys can read it; one that is not of the target stays sealed.
             return None
         message = (
             "which message a sealed event is about cannot be told without its key: configure the "
             "keys (MEMFOLD_KEYS), or erase the whole thread or resource"
         )
-        raise KeyMissing(message, detail=error.message) from None
+        raise KeyMissing(message, detail=error.message, erasure=erasure.sequence) from None
 
 
 def _covers_record(erasure: Erasure, item: Any, keys: KeyFinder | None) -> bool:  # noqa: ANN401  # JSON

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memfold.erasure import FACET, Erasure, Part, part_of, said_again, same_token
-from memfold.errors import InvalidEvent
+from memfold.errors import InvalidEvent, InvalidRequest, NotFound
 from memfold.ids import encode_token
 from memfold.jetstream import api, read_recorded
 from memfold.refilled import Refilled
@@ -35,6 +35,10 @@ class Found:
 
     parts: list[tuple[Recorded, Part]] = field(default_factory=list["tuple[Recorded, Part]"])
     hashes: set[str] = field(default_factory=set[str])
+    sealed: int = 0
+    """Events that are sealed, those beside covered ones included."""
+    sealed_messages: bool = False
+    """Whether some of them are of the facet messages, which alone refer to attachments."""
     plain: int = 0
     """Events that were not sealed, where all that a message holds is covered."""
 
@@ -42,7 +46,10 @@ class Found:
         """Add a message with what of it is covered."""
         self.parts.append((message, part))
         payloads = (message.payload, *said_again(message))
-        self.plain += max(0, len(part.covered) - sum(len(keyids(each)) for each in payloads))
+        sealed = sum(len(keyids(each)) for each in payloads)
+        self.sealed += sealed
+        self.sealed_messages |= sealed > 0 and message.subject.split(".")[5] in {"messages", FACET}
+        self.plain += max(0, len(part.covered) - sealed)
         for payload in payloads:
             # JSON may write a digit as an escape. Rather one too many: the engine knows better.
             plain = _ESCAPE.sub(lambda match: bytes([int(match.group(1), 16)]), payload)
@@ -196,3 +203,32 @@ async def matching(
             return
         yield message
         after = message.sequence
+
+
+def loosely(token: str) -> str:
+    """Return the id that a token means, in its own form or another one."""
+    from urllib.parse import unquote
+
+    try:
+        return unquote(token, errors="strict")
+    except UnicodeDecodeError:
+        message = "a thread's token has no text"
+        raise InvalidRequest(message) from None
+
+
+async def owner_of(client: Client, sequence: int) -> tuple[str | None, str | None]:
+    """Return the resource and the thread that a message of the stream speaks of.
+
+    Raises:
+        NotFound: there is no such message in the stream.
+    """
+    found = await read_recorded(client.connection, client.namespace, sequence)
+    tokens = [] if found is None else found.subject.split(".")
+    if len(tokens) != len(["n", "events", "p", "r", "t", "f", "a"]):
+        message = (
+            f"the stream has no message {sequence} of ours: if a part of it was erased before, "
+            "name its resource and thread"
+        )
+        raise NotFound(message)
+    resource, thread = (None if each == "_" else loosely(each) for each in tokens[3:5])
+    return resource, thread

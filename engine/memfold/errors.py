@@ -177,6 +177,11 @@ class KeyMissing(MemfoldError):
 
     code = "key_missing"
 
+    def __init__(self, message: str, *, detail: str | None = None, erasure: int = 0) -> None:
+        super().__init__(message, detail=detail)
+        self.erasure = erasure
+        """The erasure that cannot be carried out without the key, by its sequence; 0: none."""
+
 
 def error_classes() -> dict[str, type[MemfoldError]]:
     """Return every error class by its code, for decoding replies."""

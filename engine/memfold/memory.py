@@ -13,7 +13,8 @@ from memfold.blobs import check_above
 from memfold.building import Prepared, prepare
 from memfold.client import Client
 from memfold.connection import Connection
-from memfold.erasing import Eraser, ErasureReport, owner_of
+from memfold.erasing import Eraser, ErasureReport
+from memfold.erasure_search import owner_of
 from memfold.ids import check_id
 from memfold.limits import BATCH_EVENTS_MAX
 from memfold.lists import (

@@ -76,8 +76,12 @@ class Keys(KeyFinder, Protocol):
         """Let a resource have no current key, and return the ids of all its retired ones."""
         ...
 
-    def destroy(self, resource: str, keyids: Sequence[str], /) -> None:
-        """Destroy keys of a resource for good, those that are still there."""
+    def retired(self, resource: str, /) -> Sequence[str]:
+        """Return the ids of the retired keys of a resource, those not destroyed yet."""
+        ...
+
+    def destroy(self, resource: str, keyids: Sequence[str], /) -> int:
+        """Destroy keys of a resource for good, and return how many were still there."""
         ...
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ KNOWN_MAX: Final = 10_000
 """Keys that are kept in memory."""
 NAME_CHARS: Final = 64
 HASH_CHARS: Final = 32
+MARKER: Final = "memfold-keys"
+"""A file that tells the keys' directory from the empty place where it is to be mounted."""
+
+_FOLDER: Final = re.compile(rf"\.[0-9a-f]{{{HASH_CHARS}}}$")
 
 N = TypeVar("N")
 
@@ -33,10 +38,13 @@ class KeyDirectory:
     """Keys in a directory of your own: one folder a resource, one file a key.
 
     For any number of threads and processes, of one machine or with a file system that knows locks.
-    A file ``{id}.key`` is the current key of its resource, ``{id}.retired`` one before it.
+    A file ``{id}.key`` is the current key of its resource, ``{id}.retired`` one before it. A file
+    ``memfold-keys`` tells that the directory is there: one that is not mounted has no keys to tell
+    of, and none is made in its place.
 
     Raises:
         InvalidRequest: others may enter the directory.
+        StorageError: it holds keys and not that file.
         ExtraMissing: ``memfold[sealing]`` is not installed.
     """
 
@@ -47,6 +55,8 @@ class KeyDirectory:
         if self._root.stat().st_mode & 0o077:
             message = f"others may enter the keys' directory: chmod 700 {self._root}"
             raise InvalidRequest(message)
+        _mark(self._root)
+        self._marker = self._root / MARKER
         self._known: dict[tuple[str, str], tuple[Path, Key]] = {}
         self._current: dict[str, tuple[Path, Key]] = {}
 
@@ -62,9 +72,10 @@ class KeyDirectory:
         """Return the current key of a resource, made now if there is none.
 
         Raises:
-            StorageError: its file is damaged.
+            StorageError: its file is damaged, or the directory is not there, or is another one.
             OSError: the directory cannot be read or written.
         """
+        self._check_there()
         place = self._current.get(resource)
         # Another process may have retired it meanwhile.
         if place is not None and place[0].exists():
@@ -81,6 +92,8 @@ class KeyDirectory:
         if key is None:
             message = f"{path} holds no key: put it back from a copy of the keys"
             raise StorageError(message)
+        # Nothing is sealed under a key that was made beside the others, before they were back.
+        self._check_there()
         _keep(self._current, resource, (path, key))
         return key
 
@@ -88,8 +101,10 @@ class KeyDirectory:
         """Return a key of a resource; None if it is not here, or no longer.
 
         Raises:
+            StorageError: the directory is not there, or is another one.
             OSError: the directory cannot be read.
         """
+        self._check_there()
         place = self._known.get((resource, keyid))
         # Another process may have destroyed it meanwhile.
         if place is not None and place[0].exists():
@@ -103,6 +118,8 @@ class KeyDirectory:
             if key is not None:
                 _keep(self._known, (resource, keyid), (path, key))
                 return key
+        # It may have gone while it was looked into.
+        self._check_there()
         self._known.pop((resource, keyid), None)
         return None
 
@@ -110,10 +127,13 @@ class KeyDirectory:
         """Let a resource have no current key, and return the ids of all its retired ones.
 
         Raises:
+            StorageError: the directory is not there, or is another one.
             OSError: the directory cannot be written.
         """
         folder = self._folder(resource)
-        if not folder.exists():
+        there = folder.exists()
+        self._check_there()
+        if not there:
             return ()
         with _locked(folder):
             for path in folder.glob(f"*{CURRENT}"):
@@ -121,15 +141,28 @@ class KeyDirectory:
             _sync(folder)
             return sorted(path.stem for path in folder.glob(f"*{RETIRED}"))
 
-    def destroy(self, resource: str, keyids: Sequence[str], /) -> None:
-        """Overwrite and remove keys of a resource, those that are still there.
+    def retired(self, resource: str, /) -> Sequence[str]:
+        """Return the ids of the retired keys of a resource, those not destroyed yet.
 
         Raises:
+            StorageError: the directory is not there, or is another one.
+            OSError: the directory cannot be read.
+        """
+        self._check_there()
+        return sorted(path.stem for path in self._folder(resource).glob(f"*{RETIRED}"))
+
+    def destroy(self, resource: str, keyids: Sequence[str], /) -> int:
+        """Overwrite and remove keys of a resource, and return how many were still there.
+
+        Raises:
+            StorageError: the directory is not there, or is another one.
             OSError: the directory cannot be written; do it again.
         """
-        folder = self._folder(resource)
-        if not folder.exists():
-            return
+        folder, destroyed = self._folder(resource), 0
+        there = folder.exists()
+        self._check_there()
+        if not there:
+            return 0
         with _locked(folder):
             for keyid in keyids:
                 self._known.pop((resource, keyid), None)
@@ -138,7 +171,14 @@ class KeyDirectory:
                     if KEYID_FORM.fullmatch(keyid) and path.exists():
                         _overwrite(path)
                         path.unlink()
+                        destroyed += 1
             _sync(folder)
+        return destroyed
+
+    def _check_there(self) -> None:
+        if not self._marker.exists():
+            message = f"the keys' directory {self._root} is not there, or is another one: mount it"
+            raise StorageError(message)
 
     def _folder(self, resource: str) -> Path:
         # The hash keeps ids apart that differ in case alone or are too long for a name.
@@ -172,6 +212,23 @@ def _check_installed() -> None:
     if find_spec("cryptography") is None:
         message = "sealing needs an extra: pip install 'memfold[sealing]'"
         raise ExtraMissing(message)
+
+
+def _mark(root: Path) -> None:
+    """Mark an empty directory as one of keys, for good; refuse another one that is not marked."""
+    marker = root / MARKER
+    held = any(each.is_dir() and _FOLDER.search(each.name) for each in root.iterdir())
+    # In this order: another process may be marking and filling it.
+    if marker.exists():
+        return
+    if held:
+        message = (
+            f"{root} holds keys and not the file {MARKER}: if these are all the keys, make that "
+            "file, empty, beside them; else name the directory that has it"
+        )
+        raise StorageError(message)
+    marker.touch(mode=0o600)
+    _sync(root)
 
 
 def _create(folder: Path) -> Path:

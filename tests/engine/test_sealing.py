@@ -250,9 +250,9 @@ def test_what_one_process_retires_or_destroys_no_other_uses(tmp_path: Path) -> N
     assert there.find("alice", first.id) == there.current("alice") == first
     here.retire("alice")
     assert there.current("alice") != first
-    here.destroy("alice", [first.id, "0000000000000000"])
-    here.destroy("alice", [first.id])
-    here.destroy("nobody", [first.id])
+    assert here.destroy("alice", [first.id, "0000000000000000"]) == 1
+    assert here.destroy("alice", [first.id]) == 0
+    assert here.destroy("nobody", [first.id]) == 0
     assert there.find("alice", first.id) is None
     left = b"".join(
         path.read_bytes() for path in (tmp_path / "keys").rglob("*.*") if path.is_file()
@@ -286,7 +286,7 @@ def test_a_crash_while_a_key_is_made_leaves_none(
         with pytest.raises(OSError, match="died"):
             keys.current("alice")
     key = keys.current("alice")
-    files = [path for path in (tmp_path / "keys").rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / "keys").rglob("*.*") if path.is_file()]
     assert [path.name for path in files] == [f"{key.id}.key"]
     assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"]
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").rglob("alice*")} == {0o700}
@@ -312,6 +312,47 @@ def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir(mode=0o750)
     with pytest.raises(InvalidRequest, match="chmod 700"):
         KeyDirectory(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("instead", ["nothing", "an empty place"])
+def test_a_directory_that_is_not_mounted_is_not_taken_for_one_without_keys(
+    tmp_path: Path, instead: str
+) -> None:
+    place, away = tmp_path / "keys", tmp_path / "away"
+    keys = KeyDirectory(place)
+    first = keys.current("alice")
+    fresh = KeyDirectory(place)
+    place.rename(away)
+    if instead != "nothing":
+        place.mkdir(mode=0o700)
+    for each in (keys, fresh):
+        for ask in (
+            lambda: each.current("alice"),  # noqa: B023
+            lambda: each.current("bob"),  # noqa: B023
+            lambda: each.find("alice", first.id),  # noqa: B023
+            lambda: each.retire("alice"),  # noqa: B023
+            lambda: each.destroy("alice", [first.id]),  # noqa: B023
+        ):
+            with pytest.raises(StorageError, match=r"is not there, or is another one: mount it"):
+                ask()
+    if place.exists():
+        assert list(place.iterdir()) == []
+        place.rmdir()
+    away.rename(place)
+    assert keys.current("alice") == fresh.find("alice", first.id) == first
+
+
+def test_keys_in_a_directory_without_its_mark_are_not_taken_for_all(tmp_path: Path) -> None:
+    place = tmp_path / "keys"
+    first = KeyDirectory(place).current("alice")
+    (place / "memfold-keys").unlink()
+    with pytest.raises(StorageError, match="memfold-keys"):
+        KeyDirectory(place)
+    (place / "memfold-keys").touch()
+    assert KeyDirectory(place).current("alice") == first
+    (tmp_path / "mounted" / "lost+found").mkdir(parents=True)
+    (tmp_path / "mounted").chmod(0o700)
+    KeyDirectory(tmp_path / "mounted").current("alice")
 
 
 def test_a_directory_inside_the_data_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import memfold
 from memfold import Attachment, KeyDirectory, Memory, Message, MessageView
 from memfold.erased_keys import ErasedKeys
 from memfold.erasing import Eraser
-from memfold.errors import EngineInUse, InvalidRequest, KeyMissing, Parked
+from memfold.erasure_search import matching
+from memfold.errors import EngineInUse, InvalidRequest, KeyMissing, Parked, StorageError
 from memfold.sealed import keyids
 from memfold_consumers import local
 from memfold_consumers.settings import EngineSettings
@@ -241,6 +242,36 @@ async def test_a_second_ingest_adds_nothing(broker: Broker, tmp_path: Path) -> N
     assert files_with(tmp_path / "broker", SECRET) == []
 
 
+@pytest.mark.parametrize("form", ["jsonl", "openai"])
+async def test_ids_that_an_ingest_makes_tell_nothing_without_the_key(
+    broker: Broker, tmp_path: Path, form: str
+) -> None:
+    data = {"message": {"id": "m1", "role": "user", "content": SECRET}}
+    line = {"specversion": "1.0", "type": "MessageAppended", "source": "importer", "data": data}
+    saved = {"id": "t", "messages": [{"id": "m1", "role": "user", "content": SECRET}]}
+    file = tmp_path / "input"
+    lines = {"jsonl": {**line, "resourceid": "alice", "threadid": "t"}, "openai": saved}
+    file.write_bytes(orjson.dumps(lines[form]))
+    async with opened(broker, tmp_path) as memory:
+        command = ["ingest", "--format", form, str(file), "--nats", broker.url, "--json"]
+        command += ["--resource", "alice"] if form == "openai" else []
+        keys = ("--keys", str(tmp_path / "keys"))
+        ran = [(await run_memfold(*command, *keys)).json() for _ in range(2)]
+        added = ran[0]["added"]
+        assert added >= 1
+        assert (ran[1]["added"], ran[1]["already_there"]) == (0, added)
+        sealed = {orjson.loads(m.payload)["id"] for m in await read_stream(broker)}
+        # Without the key, whoever guesses the content gets the plain ids.
+        plain = (await run_memfold(*command)).json()
+        assert plain["added"] == added
+        after = {orjson.loads(m.payload)["id"] for m in await read_stream(broker)}
+        assert len(sealed) == added
+        assert len(after) == 2 * added
+        assert [m.content for m in await memory.resource("alice").thread("t").messages()] == [
+            SECRET
+        ]
+
+
 async def test_the_same_event_sealed_anew_by_another_process_is_one_event(
     broker: Broker, tmp_path: Path
 ) -> None:
@@ -286,8 +317,9 @@ async def test_a_publish_whose_acknowledgement_was_lost_is_one_event(
         assert len(await read_stream(broker)) == 2
 
 
+@pytest.mark.parametrize("destroyed_at_once", [True, False])
 async def test_what_lands_while_its_key_is_retired_is_published_again_under_the_next(
-    broker: Broker, tmp_path: Path
+    broker: Broker, tmp_path: Path, destroyed_at_once: bool
 ) -> None:
     """Else it could be acknowledged, come after an erasure, and be lost with the key."""
     async with opened(broker, tmp_path) as memory:
@@ -300,7 +332,9 @@ async def test_what_lands_while_its_key_is_retired_is_published_again_under_the_
         async def late(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
             landed = await publish(*arguments, **named)
             client._publisher.publish = publish  # type: ignore[method-assign]
-            keys.destroy("alice", keys.retire("alice"))
+            retired = keys.retire("alice")
+            if destroyed_at_once:
+                keys.destroy("alice", retired)
             return landed
 
         client._publisher.publish = late  # type: ignore[method-assign]
@@ -573,9 +607,10 @@ async def test_an_erased_resource_opens_nowhere_not_even_in_a_backup(
         assert bob.content == {"city": SECRET}
 
 
-async def test_an_erasure_without_keys_has_the_engine_destroy_its_own(
+async def test_an_erasure_without_keys_says_that_they_are_still_there(
     broker: Broker, tmp_path: Path
 ) -> None:
+    """Only the eraser can retire them before its record: the current one may be of what follows."""
     async with opened(broker, tmp_path) as memory:
         await write_all(memory)
         keys = KeyDirectory(tmp_path / "keys")
@@ -583,6 +618,9 @@ async def test_an_erasure_without_keys_has_the_engine_destroy_its_own(
         async with memfold.connect(broker.url, actor="officer") as officer:
             report = await officer.resource("alice").erase()
         assert report.keys == 0
+        assert any("erase again with the keys" in each for each in report.remains)
+        assert keys.find("alice", first.id) is not None
+        assert (await memory.resource("alice").erase()).keys == 1
         assert keys.find("alice", first.id) is None
         await (await memory.resource("alice").working_memory.merge({"n": 1})).applied()
         assert (await memory.status())["parked"] == 0
@@ -609,7 +647,8 @@ async def test_a_key_that_something_after_the_erasure_needs_is_kept_and_told(
         memory._client.publish = followed  # type: ignore[method-assign]
         report = await alice.erase()
         assert report.keys == 0
-        assert any("erase again" in each for each in report.remains)
+        assert any("kept" in each and "erase again" in each for each in report.remains)
+        assert "give all writers" not in str(report.remains)
         assert KeyDirectory(tmp_path / "keys").find("alice", first.id) == first
         state = await alice.working_memory.get()
         assert state is not None
@@ -617,6 +656,93 @@ async def test_a_key_that_something_after_the_erasure_needs_is_kept_and_told(
         again = await alice.erase()
         assert again.keys >= 1
         assert KeyDirectory(tmp_path / "keys").find("alice", first.id) is None
+
+
+async def test_an_engine_waits_for_the_directory_of_keys_and_parks_nothing(
+    broker: Broker, tmp_path: Path
+) -> None:
+    place, away = tmp_path / "keys", tmp_path / "away"
+    async with (
+        engine(broker, tmp_path / "engine", place),
+        memfold.connect(broker.url, actor="bot", keys=place) as memory,
+    ):
+        working = memory.resource("alice").working_memory
+        await (await working.merge({"n": 0})).applied()
+        shutil.copytree(place, tmp_path / "copy")
+        place.rename(away)
+        place.mkdir(mode=0o700)
+        with pytest.raises(StorageError, match="mount it"):
+            await working.merge({"n": 1})
+        with pytest.raises(StorageError, match="mount it"):
+            await memory.resource("alice").erase()
+        async with memfold.connect(broker.url, actor="far", keys=tmp_path / "copy") as far:
+            receipt = await far.resource("alice").working_memory.merge({"far": SECRET})
+            async with asyncio.timeout(60):
+                while "mount it" not in str((await memory.status())["retrying"]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            place.rmdir()
+            away.rename(place)
+            async with asyncio.timeout(60):
+                while (await memory.status())["checkpoint"] < receipt.sequence:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        state = await working.get()
+        assert state is not None
+        assert state.content == {"n": 0, "far": SECRET}
+        assert (await memory.status())["parked"] == 0
+
+
+@pytest.mark.parametrize("keys", ["none", "others", "kept"])
+async def test_an_erasure_that_destroyed_no_key_says_so(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        await write_all(memory)
+    found = KeyDirectory(tmp_path / "keys")
+    first = found.current("alice")
+    given = {"none": None, "others": KeyDirectory(tmp_path / "others"), "kept": found}[keys]
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyDirectory, "destroy", lambda *_: 0)
+        async with (
+            engine(broker, tmp_path / "engine", None),
+            memfold.connect(broker.url, actor="officer", keys=given) as officer,
+        ):
+            tried = await officer.resource("alice").erase(dry_run=True)
+            assert "was destroyed" not in str(tried.remains)
+            report = await officer.resource("alice").erase()
+    assert report.keys == 0
+    assert any("7 of its events were sealed" in each for each in report.remains), report.remains
+    assert "open nowhere" not in str(report.remains)
+    assert found.find("alice", first.id) == first
+    async with opened(broker, tmp_path) as memory:
+        again = await memory.resource("alice").erase()
+        assert again.keys == 1
+        assert "no key of theirs" not in str(again.remains)
+
+
+async def test_an_erasure_ends_while_others_write(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        working = memory.resource("alice").working_memory
+        await (await working.merge({"n": 0})).applied()
+        read = 0
+
+        async def writing(*arguments: Any, **named: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+            nonlocal read
+            await working.merge({"more": read})
+            async for message in matching(*arguments, **named):
+                yield message
+                read += 1
+                assert read < 20, "it runs after the writers for ever"
+                await working.merge({"more": read})
+
+        monkeypatch.setattr("memfold.erased_keys.matching", writing)
+        report = await memory.resource("alice").erase()
+        assert report.keys == 1
+        state = await working.get()
+        assert state is not None
+        assert state.content == {"more": read}
+        assert (await memory.status())["parked"] == 0
 
 
 @pytest.mark.parametrize("step", ["_record", "_delete", "_engines", "destroy"])
@@ -673,3 +799,60 @@ async def test_writers_meanwhile_lose_nothing_that_was_acknowledged(
         expected = {key for key, sequence in acknowledged.items() if sequence > last}
         assert set(state.content if state is not None else {}) == expected
         assert (await memory.status())["parked"] == 0
+
+
+async def test_an_erasure_that_waits_for_a_key_keeps_no_other_one_waiting(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with (
+        engine(broker, tmp_path / "engine", None),
+        memfold.connect(broker.url, actor="officer", keys=tmp_path / "keys") as sealing,
+        memfold.connect(broker.url, actor="bot") as plain,
+    ):
+        sealed = sealing.resource("alice").thread("t")
+        await sealed.append(Message(id="a", role="user", content=SECRET))
+        thread = plain.resource("bob").thread("t")
+        await (await thread.append(Message(id="b", role="user", content=NEAR))).applied()
+        waiting = asyncio.create_task(sealed.erase("a"))
+        while not await plain.erasures():
+            await asyncio.wait({waiting}, timeout=0.05)
+        report = await thread.erase("b")
+        assert (report.messages, len(report.engines)) == (1, 1)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
+async def test_what_opens_with_no_key_that_is_here_stops_no_erasure(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Anybody could publish such an event, and nobody who has the keys can read it."""
+    async with opened(broker, tmp_path) as memory:
+        thread = memory.resource("alice").thread("t")
+        await (await thread.append(Message(id="a", role="user", content=SECRET))).applied()
+        junk = {
+            "specversion": "1.0",
+            "id": "junk",
+            "type": "MessageAppended",
+            "source": "bot",
+            "keyid": "0" * 16,
+            "data": {"sealed": "A" * 80},
+        }
+        subject = "memfold.publish.alice.t.messages.bot"
+        await memory._client.connection.client.request(subject, orjson.dumps(junk))
+        assert (await thread.erase("a")).messages == 1
+        assert await thread.messages() == []
+        ran = await run_memfold("verify", "--nats", broker.url)
+        assert ran.code == 0, ran.out
+
+
+async def test_without_keys_a_thread_whose_attachments_cannot_be_seen_is_not_erased(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with opened(broker, tmp_path) as memory:
+        thread = memory.resource("alice").thread("t")
+        await (await thread.append(Message(id="a", role="user", content=SECRET))).applied()
+        async with memfold.connect(broker.url, actor="officer") as officer:
+            with pytest.raises(KeyMissing, match="MEMFOLD_KEYS"):
+                await officer.resource("alice").thread("t").erase()
+        assert await memory.erasures() == []
+        assert (await thread.erase()).messages == 1

@@ -396,5 +396,6 @@ def keeping(path: Path) -> None:
     assert_type(key, memfold.Key)
     assert_type(keys.find("user_alice", key.id), memfold.Key | None)
     assert_type(keys.retire("user_alice"), Sequence[str])
-    keys.destroy("user_alice", [key.id])
+    assert_type(keys.retired("user_alice"), Sequence[str])
+    assert_type(keys.destroy("user_alice", [key.id]), int)
     assert_type(key.secret, bytes)

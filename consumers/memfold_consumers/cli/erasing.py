@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from memfold.erasing import Eraser, ErasureReport, owner_of
+from memfold.erasing import Eraser, ErasureReport
+from memfold.erasure_search import owner_of
 from memfold_consumers.cli.access import engine
 from memfold_consumers.cli.errors import NOT_FOUND, OK, UsageError
 from memfold_consumers.cli.jobs import Shown

@@ -12,7 +12,7 @@ from memfold.jetstream import read_recorded
 from memfold.subjects import Address
 from memfold.wire import message_digests
 from memfold_consumers.cli.access import PATIENCE_S, Access
-from memfold_consumers.formats.stable import Fault, Item, runs
+from memfold_consumers.formats.stable import Fault, Item, keyed, runs
 
 OUTCOMES_AT_ONCE: Final = 1000
 """Events whose outcomes are asked for together, at most; a batch may hold as many."""
@@ -100,6 +100,10 @@ class Feeder:
         self._progress = progress
         self._pending: dict[Position, Item] = {}
         tally.last_sequence = began_at
+
+    def keyed(self, items: Sequence[Item]) -> list[Item]:
+        """Return events with the ids under which they are published."""
+        return keyed(items, self._access.client.keys)
 
     async def feed(
         self, items: Sequence[Item], wanted: Wanted | None = None, *, min_sequence: int = 0

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -46,6 +47,10 @@ class Counting:
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
+
+    def keyed(self, items: Sequence[Item]) -> list[Item]:
+        """Return events as they are: nothing is published."""
+        return list(items)
 
     async def feed(
         self, items: Sequence[Item], wanted: Wanted | None = None, *, min_sequence: int = 0
@@ -96,7 +101,7 @@ class LocomoFiles(Origin):
 
         async def one(conversation: Locomo) -> None:
             async with limit:
-                for items in _windows(conversation.items):
+                for items in _windows(taker.keyed(conversation.items)):
                     await taker.feed(items)
 
         async with asyncio.TaskGroup() as group:
@@ -126,7 +131,7 @@ class Lines(Origin):
                     taker.tally.fail(found)
                 elif found is not None:
                     items.append(found)
-            await taker.feed(items)
+            await taker.feed(taker.keyed(items))
 
 
 class Exports(Origin):
@@ -203,6 +208,7 @@ class Exports(Origin):
 
 
 async def _feed_conversation(taker: Taker, conversation: Conversation) -> None:
+    conversation = replace(conversation, items=tuple(taker.keyed(conversation.items)))
     key = (conversation.resource, conversation.thread or "")
     # A thread that this input had before: what was published then must be known by now.
     seen = key in taker.tally.threads

@@ -5,16 +5,19 @@ So an ingest can be run again, or go on where it was cut, and the log gets nothi
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
 
 from memfold.building import Prepared, prepare
 from memfold.canonical import encode_text
 from memfold.errors import MemfoldError
-from memfold.gate import check
+from memfold.gate import check, parse
 from memfold.limits import BATCH_EVENTS_MAX, PAYLOAD_BYTES_MAX
+from memfold.sealed import Key, Keys
 from memfold.subjects import Address
 from memfold.wire import digest
 
@@ -98,6 +101,35 @@ def stable_id(content: Mapping[str, Any], occurrence: int = 1) -> str:
     ``content`` must have passed the gate and say all that tells the event from others.
     """
     return str(uuid.uuid5(EVENT_IDS, f"{occurrence} {encode_text(content)}"))
+
+
+def keyed(items: Sequence[Item], keys: Keys | None) -> list[Item]:
+    """Return events with the ids that were made from content made from a key of their resource.
+
+    So nobody can tell by an id what was said, who only guesses it. The ids are the same as long as
+    the key is current. What was caused by another one of ``items`` goes on naming it.
+    """
+    if keys is None:
+        return list(items)
+    ids = {
+        item.event.id: _keyed_id(item.event.id, keys.current(item.event.address.resource))
+        for item in items
+        if not item.given_id and item.event.address.resource is not None
+    }
+    return [_renamed(item, ids) if item.event.id in ids else item for item in items]
+
+
+def _keyed_id(id_: str, key: Key) -> str:
+    made = hmac.new(key.secret, f"ingested {id_}".encode(), hashlib.sha256).digest()
+    return str(uuid.UUID(bytes=made[:16], version=5))
+
+
+def _renamed(item: Item, ids: Mapping[str, str]) -> Item:
+    raw = cast("dict[str, Any]", parse(item.event.payload))
+    raw["id"] = ids[item.event.id]
+    if "causationid" in raw:
+        raw["causationid"] = ids.get(raw["causationid"], raw["causationid"])
+    return replace(item, event=prepare(raw, item.event.address), digest=digest(raw))
 
 
 def runs(
