@@ -47,10 +47,11 @@ SELECT sequence, index FROM keyframe WHERE rowid = (
     WHERE memory = $key AND sequence <= $sequence AND (sequence < $sequence OR index <= $index)
 )
 """
-# By the index on sequence, which takes a known one: else all documents near it are read as well.
+# By the index on sequence, which takes a known one and nothing beside it: else all documents near
+# it are read as well. A message is of one resource, so there are few.
 _KEYFRAME: Final = """
-SELECT content, changed_at_us, CASE WHEN $traced THEN provenance END FROM keyframe
-WHERE sequence = $sequence AND index = $index AND memory = $key
+SELECT memory, index, content, changed_at_us, CASE WHEN $traced THEN provenance END FROM keyframe
+WHERE sequence = $sequence
 """
 # DuckDB cannot take two comparisons of one (sequence, index).
 _MEANT: Final = f"""
@@ -109,8 +110,8 @@ def keyframe(reader: Reader, key: int, at: Position, *, traced: bool) -> Base | 
     """Return the newest keyframe of a working memory up to a position."""
     asked: dict[str, Any] = {"key": key, "sequence": at[0], "index": at[1]}
     for sequence, index in list(reader.rows(_NEWEST, asked)):
-        found = {"key": key, "sequence": sequence, "index": index, "traced": traced}
-        [(content, time_us, known)] = reader.rows(_KEYFRAME, found)
+        found = reader.rows(_KEYFRAME, {"sequence": sequence, "traced": traced})
+        [(content, time_us, known)] = [row[2:] for row in found if row[:2] == (key, index)]
         return Base(
             (sequence, index),
             None if content is None else cast("Content", decode(content)),
