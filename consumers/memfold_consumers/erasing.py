@@ -190,8 +190,8 @@ class Erasing:
         await self._checkpoint.reach(int(info["state"]["last_seq"]), timeout_s=BACK_OFF_MAX_S)
         needed = await in_thread(partial(keyids_after, self._store.log, resource, erasure.sequence))
         gone = [keyid for keyid in retired if keyid not in needed]
-        await in_thread(partial(keys.destroy, resource, gone))
-        _log.info("keys_destroyed", erasure=erasure.sequence, keys=len(gone))
+        destroyed = await in_thread(partial(keys.destroy, resource, gone))
+        _log.info("keys_destroyed", erasure=erasure.sequence, keys=destroyed)
 
     async def _tell(self, erasure: Erasure, counts: dict[str, int]) -> None:
         """Publish the record of an erasure; at every try the same, so that one is folded."""

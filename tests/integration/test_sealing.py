@@ -546,6 +546,7 @@ async def test_an_engine_without_the_key_waits_with_one_message_and_erases_all_e
         async with asyncio.timeout(60):
             while not await completed(memory, own, "bob"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+        assert not await completed(memory, own, "alice")
     async with (
         engine(broker, tmp_path / "two", keys),
         memfold.connect(broker.url, actor="bot", keys=keys) as memory,
