@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from memfold.durable import sync_directory
 from memfold_consumers.flock import PRIVATE_FILE
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def append_line(path: Path, line: bytes) -> None:
     finally:
         os.close(descriptor)
     if new:
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def repair(path: Path) -> bool:
@@ -72,11 +73,3 @@ def read_lines(path: Path) -> list[bytes]:
         return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+from memfold.durable import sync_directory
 from memfold.errors import ExtraMissing, InvalidRequest, StorageError
 from memfold.ids import encode_token
 from memfold.sealed import KEY_BYTES, KEYID_FORM, Key, Keys
@@ -83,7 +84,7 @@ class KeyDirectory:
         folder = self._folder(resource)
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
-            _sync(self._root)
+            sync_directory(self._root)
         with _locked(folder):
             path = next(iter(sorted(folder.glob(f"*{CURRENT}"))), None)
             if path is None:
@@ -138,7 +139,7 @@ class KeyDirectory:
         with _locked(folder):
             for path in folder.glob(f"*{CURRENT}"):
                 path.rename(path.with_suffix(RETIRED))
-            _sync(folder)
+            sync_directory(folder)
             return sorted(path.stem for path in folder.glob(f"*{RETIRED}"))
 
     def retired(self, resource: str, /) -> Sequence[str]:
@@ -172,7 +173,7 @@ class KeyDirectory:
                         _overwrite(path)
                         path.unlink()
                         destroyed += 1
-            _sync(folder)
+            sync_directory(folder)
         return destroyed
 
     def _check_there(self) -> None:
@@ -228,7 +229,7 @@ def _mark(root: Path) -> None:
         )
         raise StorageError(message)
     marker.touch(mode=0o600)
-    _sync(root)
+    sync_directory(root)
 
 
 def _create(folder: Path) -> Path:
@@ -243,7 +244,7 @@ def _create(folder: Path) -> Path:
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(path)
-    _sync(folder)
+    sync_directory(folder)
     return path
 
 
@@ -261,14 +262,6 @@ def _overwrite(path: Path) -> None:
         file.write(b"-" * (2 * KEY_BYTES))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

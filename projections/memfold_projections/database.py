@@ -5,7 +5,6 @@ One process owns a file, one thread writes to it; readers use short-lived cursor
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -134,15 +133,6 @@ def move_checkpoint(
     if moved is None or moved[0] != 1:
         message = "another writer moved the checkpoint"
         raise StorageError(message)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make what was renamed in a directory last through a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def checkpoint_if_idle(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -13,8 +13,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from memfold.durable import sync_directory
 from memfold.errors import NotFound
-from memfold_projections.database import sync_directory
 from memfold_projections.generation import Generation
 
 if TYPE_CHECKING:

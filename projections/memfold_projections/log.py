@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 
+from memfold.durable import sync_directory
 from memfold.errors import StorageError
 from memfold.leaf import leaf_hash
 from memfold.wire import Recorded
@@ -20,7 +21,6 @@ from memfold_projections.database import (
     move_checkpoint,
     open_database,
     roll_back,
-    sync_directory,
 )
 
 if TYPE_CHECKING:
